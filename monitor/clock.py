@@ -56,7 +56,7 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return future
 
 
-class _NeverWaits(selectors.DefaultSelector):  # type: ignore[misc,valid-type]
+class _NeverWaits(selectors.DefaultSelector):
     """A selector that lets virtual time pass where another would wait."""
 
     def __init__(self, loop: VirtualTimeLoop) -> None:

@@ -158,9 +158,7 @@ def look_again_after(state: HealthState, policy: HealthPolicy = HealthPolicy()) 
     return policy.confirm_after[streak - 1] if streak <= len(policy.confirm_after) else None
 
 
-def fresh_health(
-    state: HealthState, interval: timedelta, now: datetime, policy: HealthPolicy = HealthPolicy()
-) -> Health:
+def fresh_health(state: HealthState, interval: timedelta, now: datetime, policy: HealthPolicy = HealthPolicy()) -> Health:
     """The health as it may be shown at `now`: late data is unknown, never green."""
     if state.last_at is None:
         return Health.UNKNOWN
@@ -213,7 +211,9 @@ def lamps(targets: Iterable[TargetHealth]) -> dict[Lane, LaneState]:
         for lane in LAMPS:
             if lane is ill:
                 new = LaneState(target.health, target.since, target.failure)
-            elif (target.health is Health.HEALTHY and target.probe in _PROVES[lane]) or (ill in _FROM_OPENAI and lane in (Lane.SERVER, Lane.NETWORK)):
+            elif (target.health is Health.HEALTHY and target.probe in _PROVES[lane]) or (
+                ill in _FROM_OPENAI and lane in (Lane.SERVER, Lane.NETWORK)
+            ):
                 new = LaneState(Health.HEALTHY, target.since)
             else:
                 continue

@@ -120,49 +120,33 @@ _K, _F = FailureKind, KindFacts
 KINDS: dict[FailureKind, KindFacts] = {
     _K.AUTH_INVALID_KEY: _F("key refused", Owner.KEY_OWNER, Scope.KEY, retry_helps=False, definitive=True),
     _K.AUTH_WRONG_PROJECT: _F("key of another project", Owner.SERVICE, Scope.KEY, retry_helps=False, definitive=True),
-    _K.AUTH_WRONG_ORGANIZATION: _F(
-        "wrong organization header", Owner.SERVICE, Scope.KEY, retry_helps=False, definitive=True
-    ),
+    _K.AUTH_WRONG_ORGANIZATION: _F("wrong organization header", Owner.SERVICE, Scope.KEY, retry_helps=False, definitive=True),
     _K.AUTH_NO_ORGANIZATION: _F(
         "owner left the organization", Owner.ORGANIZATION_OWNER, Scope.KEY, retry_helps=False, definitive=True
     ),
     _K.AUTH_ACCOUNT_DEACTIVATED: _F(
         "account deactivated", Owner.ORGANIZATION_OWNER, Scope.ORGANIZATION, retry_helps=False, definitive=True
     ),
-    _K.AUTH_IP_NOT_ALLOWED: _F(
-        "IP address not allowed", Owner.NETWORK, Scope.PROJECT, retry_helps=False, definitive=True
-    ),
-    _K.AUTH_WRONG_REGION_HOST: _F(
-        "wrong regional host", Owner.SERVICE, Scope.PROJECT, retry_helps=False, definitive=True
-    ),
+    _K.AUTH_IP_NOT_ALLOWED: _F("IP address not allowed", Owner.NETWORK, Scope.PROJECT, retry_helps=False, definitive=True),
+    _K.AUTH_WRONG_REGION_HOST: _F("wrong regional host", Owner.SERVICE, Scope.PROJECT, retry_helps=False, definitive=True),
     _K.AUTH_MISSING_SCOPE: _F("scope missing", Owner.KEY_OWNER, Scope.KEY, retry_helps=False, definitive=False),
     _K.AUTH_MISSING_CREDENTIALS: _F("no key sent", Owner.SERVICE, Scope.KEY, retry_helps=False, definitive=True),
     _K.AUTH_UNKNOWN: _F("refused, reason unclear", Owner.KEY_OWNER, Scope.KEY, retry_helps=False, definitive=False),
-    _K.ACCESS_MODEL_NOT_ALLOWED: _F(
-        "model not allowed", Owner.PROJECT_ADMIN, Scope.MODEL, retry_helps=False, definitive=True
-    ),
+    _K.ACCESS_MODEL_NOT_ALLOWED: _F("model not allowed", Owner.PROJECT_ADMIN, Scope.MODEL, retry_helps=False, definitive=True),
     _K.ACCESS_MODEL_NOT_FOUND: _F("model not found", Owner.SERVICE, Scope.MODEL, retry_helps=False, definitive=True),
     _K.ACCESS_MODEL_RETIRED: _F("model retired", Owner.SERVICE, Scope.MODEL, retry_helps=False, definitive=True),
     _K.ACCESS_ORGANIZATION_UNVERIFIED: _F(
         "organization not verified", Owner.ORGANIZATION_OWNER, Scope.ORGANIZATION, retry_helps=False, definitive=True
     ),
-    _K.ACCESS_REGION_UNSUPPORTED: _F(
-        "region not supported", Owner.NETWORK, Scope.MONITOR, retry_helps=False, definitive=True
-    ),
-    _K.ACCESS_POLICY: _F(
-        "refused by project policy", Owner.PROJECT_ADMIN, Scope.PROJECT, retry_helps=False, definitive=True
-    ),
-    _K.RATE_REQUESTS: _F(
-        "request limit reached", Owner.PROJECT_ADMIN, Scope.PROJECT, retry_helps=True, definitive=False
-    ),
+    _K.ACCESS_REGION_UNSUPPORTED: _F("region not supported", Owner.NETWORK, Scope.MONITOR, retry_helps=False, definitive=True),
+    _K.ACCESS_POLICY: _F("refused by project policy", Owner.PROJECT_ADMIN, Scope.PROJECT, retry_helps=False, definitive=True),
+    _K.RATE_REQUESTS: _F("request limit reached", Owner.PROJECT_ADMIN, Scope.PROJECT, retry_helps=True, definitive=False),
     _K.RATE_TOKENS: _F("token limit reached", Owner.PROJECT_ADMIN, Scope.PROJECT, retry_helps=True, definitive=False),
     _K.RATE_OTHER: _F("limit reached", Owner.PROJECT_ADMIN, Scope.PROJECT, retry_helps=True, definitive=False),
     _K.RATE_REQUEST_TOO_LARGE: _F(
         "request larger than the limit", Owner.SERVICE, Scope.PROJECT, retry_helps=False, definitive=True
     ),
-    _K.RATE_SLOW_DOWN: _F(
-        "traffic rises too fast", Owner.SERVICE, Scope.ORGANIZATION, retry_helps=True, definitive=False
-    ),
+    _K.RATE_SLOW_DOWN: _F("traffic rises too fast", Owner.SERVICE, Scope.ORGANIZATION, retry_helps=True, definitive=False),
     _K.QUOTA_CREDITS: _F("credits used up", Owner.BILLING, Scope.ORGANIZATION, retry_helps=False, definitive=True),
     _K.QUOTA_PROJECT_SPEND: _F(
         "project spend limit reached", Owner.PROJECT_ADMIN, Scope.PROJECT, retry_helps=False, definitive=True
@@ -173,18 +157,14 @@ KINDS: dict[FailureKind, KindFacts] = {
     _K.QUOTA_ORGANIZATION_USAGE: _F(
         "OpenAI's usage limit reached", Owner.ORGANIZATION_OWNER, Scope.ORGANIZATION, retry_helps=False, definitive=True
     ),
-    _K.QUOTA_BILLING_INACTIVE: _F(
-        "billing not active", Owner.BILLING, Scope.ORGANIZATION, retry_helps=False, definitive=True
-    ),
+    _K.QUOTA_BILLING_INACTIVE: _F("billing not active", Owner.BILLING, Scope.ORGANIZATION, retry_helps=False, definitive=True),
     _K.QUOTA_EXHAUSTED: _F("quota used up", Owner.BILLING, Scope.ORGANIZATION, retry_helps=False, definitive=True),
     _K.SERVER_ERROR: _F("OpenAI server error", Owner.OPENAI, Scope.OPENAI, retry_helps=True, definitive=False),
     _K.SERVER_OVERLOADED: _F("OpenAI overloaded", Owner.OPENAI, Scope.OPENAI, retry_helps=True, definitive=False),
     _K.NETWORK_TIMEOUT: _F("no answer in time", Owner.NETWORK, Scope.MONITOR, retry_helps=True, definitive=False),
     _K.NETWORK_UNREACHABLE: _F("cannot connect", Owner.NETWORK, Scope.MONITOR, retry_helps=True, definitive=False),
     _K.NETWORK_TLS: _F("TLS failed", Owner.NETWORK, Scope.MONITOR, retry_helps=False, definitive=False),
-    _K.NETWORK_NOT_OPENAI: _F(
-        "not OpenAI answering", Owner.NETWORK, Scope.MONITOR, retry_helps=False, definitive=False
-    ),
+    _K.NETWORK_NOT_OPENAI: _F("not OpenAI answering", Owner.NETWORK, Scope.MONITOR, retry_helps=False, definitive=False),
     _K.CLIENT_BAD_REQUEST: _F("bad request", Owner.SERVICE, Scope.KEY, retry_helps=False, definitive=True),
     _K.CLIENT_CONFIGURATION: _F("configuration", Owner.SERVICE, Scope.KEY, retry_helps=False, definitive=True),
     _K.UNKNOWN: _F("unknown", Owner.MONITOR, Scope.KEY, retry_helps=False, definitive=False),
