@@ -1,0 +1,44 @@
+"""What every test may use."""
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+SHARED = ROOT.parent / "shared"
+
+
+@pytest.fixture(autouse=True)
+def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test sees the settings of the machine it runs on."""
+    for name in list(os.environ):
+        if name.startswith(("OPENAI_", "MONITOR_")):
+            monkeypatch.delenv(name)
+
+
+_connect = socket.socket.connect
+
+
+def _loopback_only(self: socket.socket, address: object) -> None:
+    """Connect, unless the address is outside this machine."""
+    if self.family in (socket.AF_INET, socket.AF_INET6) and isinstance(address, tuple):
+        host = str(address[0])
+        if not (host.startswith("127.") or host in ("::1", "localhost")):
+            raise AssertionError(f"a test tried to leave the machine: {host}")
+    _connect(self, address)  # type: ignore[arg-type]
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Tests talk to loopback only; one that does not fails."""
+    monkeypatch.setattr(socket.socket, "connect", _loopback_only)
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The folder of test data from outside, where there is one."""
+    if not SHARED.is_dir():
+        pytest.skip("the outside test data is not on this machine")
+    return SHARED
