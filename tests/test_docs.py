@@ -1,0 +1,57 @@
+"""Documents that cannot lie: what they list is what the code has."""
+
+import re
+import subprocess
+import sys
+import tomllib
+
+import pytest
+
+from monitor.domain.taxonomy import KINDS, FailureKind
+from tests.conftest import ROOT
+
+FAILURES = ROOT / "docs" / "failures.md"
+
+
+def failure_rows() -> list[str]:
+    """The table of docs/failures.md as the code would write it: `python -m tests.test_docs` prints it."""
+    return [
+        f"| `{kind}` | {facts.title} | {facts.owner.value.replace('_', ' ')} | {facts.scope} | {'yes' if facts.retry_helps else 'no'} |"
+        for kind, facts in KINDS.items()
+    ]
+
+
+def test_every_failure_kind_is_documented_as_it_is() -> None:
+    assert set(KINDS) == set(FailureKind)
+    written = [line for line in FAILURES.read_text().splitlines() if line.startswith("| `")]
+    assert written == failure_rows()
+
+
+@pytest.mark.parametrize("command", sorted(set(re.findall(r"python -m monitor ([a-z]+)", (ROOT / "README.md").read_text()))))
+def test_every_command_of_the_readme_exists_and_has_help(command: str) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "monitor", command, "--help"], capture_output=True, text=True, timeout=60, cwd=ROOT
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Usage" in done.stdout
+
+
+def test_the_readme_s_configuration_parses() -> None:
+    blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert blocks
+    for block in blocks:
+        assert tomllib.loads(block)["projects"]
+
+
+def test_every_picture_and_page_the_readme_links_is_there() -> None:
+    for link in re.findall(r"\]\(([^)#:]+)\)", (ROOT / "README.md").read_text()):
+        assert (ROOT / link).is_file(), link
+
+
+def test_no_file_lies_directly_in_pages() -> None:
+    """With one there, Streamlit's old discovery runs a deep-linked page without router and guard on a fresh server."""
+    assert list((ROOT / "pages").glob("*.py")) == []
+
+
+if __name__ == "__main__":
+    print("\n".join(failure_rows()))
