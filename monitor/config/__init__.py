@@ -1,0 +1,52 @@
+"""Settings: what is watched and how, read from `monitor.toml`, or for one project from the environment alone.
+
+`load_settings()` gives frozen, valid `Settings` or raises `ConfigErrors` with every error at once, each with its file, its
+key path and a fix in words. No error ever repeats a value: people paste secrets into the wrong places.
+"""
+
+from monitor.config.errors import ConfigError, ConfigErrors
+from monitor.config.load import ConfigWatcher, configured, dotenv_path, find_config, load_settings, open_secrets
+from monitor.config.settings import (
+    Budget,
+    DashboardSettings,
+    IntervalOverrides,
+    Intervals,
+    KeySettings,
+    MetricsSettings,
+    PollerSettings,
+    ProjectSettings,
+    Retention,
+    Settings,
+)
+from monitor.config.values import format_duration, parse_duration
+from monitor.config.watched import ConfigFinding, PlanRow, findings, inventory, is_loopback, probe_plan, secret_errors
+
+__all__ = [
+    "Budget",
+    "ConfigError",
+    "ConfigErrors",
+    "ConfigFinding",
+    "ConfigWatcher",
+    "DashboardSettings",
+    "IntervalOverrides",
+    "Intervals",
+    "KeySettings",
+    "MetricsSettings",
+    "PlanRow",
+    "PollerSettings",
+    "ProjectSettings",
+    "Retention",
+    "Settings",
+    "configured",
+    "dotenv_path",
+    "find_config",
+    "findings",
+    "format_duration",
+    "inventory",
+    "is_loopback",
+    "load_settings",
+    "open_secrets",
+    "parse_duration",
+    "probe_plan",
+    "secret_errors",
+]
