@@ -16,7 +16,7 @@ from io import StringIO
 from pathlib import Path
 from typing import Any, NoReturn
 
-from dotenv import dotenv_values
+from dotenv.parser import parse_stream
 
 from monitor.domain.inventory import KeyKind
 from monitor.domain.redact import redact
@@ -253,10 +253,11 @@ _SETTLED_NS = 2_000_000_000
 """A file changed less than this before it was read may change again within one tick of its file system's clock."""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class _Cached:
     state: FileState | None
     settled: bool
+    """Whether an equal state means equal contents. Not after a failed reading: that may have been a lack of file handles."""
 
     def holds(self, state: FileState | None) -> bool:
         return self.settled and self.state == state
@@ -269,8 +270,10 @@ class DotEnv:
         self.path = path
         self.problem: str | None = None
         """Why the file cannot be used, or None. A file that does not exist is no problem."""
+        self.broken_lines: tuple[int, ...] = ()
+        """Lines that are no `NAME=value` and were left out."""
         self.generation = 0
-        """Grows with each reading."""
+        """Grows when a reading gave something else than the one before."""
         self._values: dict[str, str] = {}
         self._cached: _Cached | None = None
 
@@ -280,25 +283,29 @@ class DotEnv:
             return {}
         state = file_state(self.path)
         if self._cached is None or not self._cached.holds(state):
-            self._cached = _Cached(state, _is_settled(state))
-            self._read(state)
+            old = (self._values, self.problem)
+            self._read(self.path, state)
+            self._cached = _Cached(state, _is_settled(state) and self.problem is None)
+            if (self._values, self.problem) != old:
+                self.generation += 1
         return self._values
 
-    def _read(self, state: FileState | None) -> None:
-        old = (self._values, self.problem)
-        self._values, self.problem = {}, None
-        if self.path is not None and state is not None:
-            try:
-                text = decode(read_small_file(self.path, MAX_DOTENV_BYTES))
-                parsed = dotenv_values(stream=StringIO(text.replace("\x00", "\ufffd")), interpolate=False)
-                self._values = {name: value for name, value in parsed.items() if value is not None}
-            except Unreadable as error:
-                self.problem = str(error)
-        if (self._values, self.problem) != old:
-            self.generation += 1
+    def _read(self, path: Path, state: FileState | None) -> None:
+        self._values, self.problem, self.broken_lines = {}, None, ()
+        if state is None:
+            return
+        try:
+            text = decode(read_small_file(path, MAX_DOTENV_BYTES))
+        except Unreadable as error:
+            self.problem = str(error)
+            return
+        bindings = list(parse_stream(StringIO(text)))
+        self._values = {found.key: found.value for found in bindings if found.key and found.value is not None}
+        self.broken_lines = tuple(found.original.line for found in bindings if found.error)
 
 
 def _is_settled(state: FileState | None) -> bool:
+    """To be asked with the state from before the reading."""
     if state is None:
         return True
     return abs(time.time_ns() - max(state.mtime_ns, state.ctime_ns)) > _SETTLED_NS
@@ -321,6 +328,7 @@ class Secrets:
         self._base_dir = base_dir
         self._entries: dict[str, _Entry] = {}
         self._paths: dict[str, Path] = {}
+        self._known: dict[str, None] = {}
         self.generation = 0
         """Grows whenever a secret (its value, problem or findings) turns out to have changed."""
 
@@ -334,8 +342,8 @@ class Secrets:
         return Secret(redact(scheme), None, "has an unknown source; write env:NAME or file:PATH")
 
     def known_values(self) -> list[str]:
-        """Every secret resolved so far, for the redaction of logs."""
-        return [entry.secret.value for entry in list(self._entries.values()) if entry.secret.value]
+        """Every value resolved so far, rotated ones included: a request with the old one may still fail and be logged."""
+        return list(self._known)
 
     def _from_environment(self, ref: str, name: str) -> Secret:
         from_process = self._env.get(name) or None
@@ -350,7 +358,7 @@ class Secrets:
         if from_process is None and from_file is None:
             if self._dotenv.problem:
                 return Cleaned(None, f"{name} is not set, and {self._dotenv.path} {self._dotenv.problem}")
-            return Cleaned(None, f"{name} is set neither in the environment nor in .env")
+            return Cleaned(None, f"{name} is set neither in the environment nor in {self._dotenv.path or '.env'}")
         found = clean(from_process or from_file or "")
         if found.problem:
             return replace(found, problem=f"{name} {found.problem}")
@@ -370,14 +378,14 @@ class Secrets:
         state = file_state(path)
         if entry is not None and entry.file is not None and entry.file.holds(state):
             return entry.secret
-        cached = _Cached(state, _is_settled(state))
+        settled = _is_settled(state)
         try:
             found = clean(decode(read_small_file(path, MAX_SECRET_BYTES)))
-            if found.problem:
-                found = replace(found, problem=f"{path} {found.problem}")
         except Unreadable as error:
-            found = Cleaned(None, f"{path} {error}")
-        return self._store(ref, found, cached, None)
+            settled, found = False, Cleaned(None, str(error))
+        if found.problem:
+            found = replace(found, problem=f"{path} {found.problem}")
+        return self._store(ref, found, _Cached(state, settled), None)
 
     def _store(self, ref: str, found: Cleaned, file: _Cached | None, inputs: tuple[str | None, int] | None) -> Secret:
         entry = self._entries.get(ref)
@@ -386,6 +394,8 @@ class Secrets:
             secret = old
         else:
             self.generation += 1
+            if found.value:
+                self._known[found.value] = None
             version = 1 if old is None else old.version + (old.value != found.value)
             secret = Secret(ref, found.value, found.problem, found.findings, found.kind, version)
         self._entries[ref] = _Entry(secret, file, inputs)

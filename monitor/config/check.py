@@ -103,13 +103,16 @@ def translated(error: ValidationError, raw: Mapping[str, Any], place: str) -> li
 
 
 def tidy(errors: list[ConfigError]) -> list[ConfigError]:
-    """One error a place, in the order of the file. Of several the first counts: it says most."""
+    """One error a place, the first of several, sorted by key path with numbers as numbers."""
     kept: dict[tuple[str, str], ConfigError] = {}
     for error in errors:
         kept.setdefault((error.file, error.key_path), error)
-    return sorted(
-        kept.values(), key=lambda error: [int(part) if part.isdigit() else part for part in re.split(r"(\d+)", error.key_path)]
-    )
+    return sorted(kept.values(), key=lambda error: (error.file, _numbered(error.key_path)))
+
+
+def _numbered(key_path: str) -> list[tuple[str, int]]:
+    """The key path as text and number by turns, so that projects[10] comes after projects[9]."""
+    return [(text, int(number or 0)) for text, number in re.findall(r"([^0-9]*)([0-9]{0,9})", key_path)]
 
 
 def _dotted(path: tuple[str | int, ...]) -> str:
@@ -187,9 +190,9 @@ def _unknown_key(path: tuple[str | int, ...]) -> str:
     if meant := _meant(key, model):
         return f'Did you mean "{meant}"?'
     for name, other in _TABLES.items():
-        if key in other.model_fields:
+        if meant := key if key in other.model_fields else _meant(key, other):
             brackets = f"[[{name}]]" if name in ("projects", "projects.keys") else f"[{name}]" if name else "the top of the file"
-            return f"It belongs into {brackets}."
+            return f'Did you mean "{meant}" in {brackets}?'
     return f"Known here: {', '.join(model.model_fields)}."
 
 

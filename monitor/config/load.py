@@ -1,5 +1,6 @@
 """Find, read and check the configuration: `monitor.toml`, or for one project the environment alone."""
 
+import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import replace
@@ -28,7 +29,7 @@ def find_config(explicit: Path | str | None, env: Mapping[str, str], cwd: Path) 
     if named:
         return cwd / _expanded(named)
     path = cwd / FILE_NAME
-    return path if path.exists() or path.is_symlink() else None
+    return path if os.path.lexists(path) else None
 
 
 def _expanded(path: Path | str) -> Path:
@@ -49,7 +50,7 @@ def configured(explicit: Path | str | None, env: Mapping[str, str], cwd: Path) -
 def dotenv_path(config: Path | None, cwd: Path) -> Path:
     """The `.env` beside the configuration file, or where there is none, the one in `cwd`."""
     beside = config.parent / ".env" if config else cwd / ".env"
-    return beside if beside.exists() else cwd / ".env"
+    return beside if os.path.lexists(beside) else cwd / ".env"
 
 
 def open_secrets(config: Path | None, env: Mapping[str, str], cwd: Path) -> Secrets:
@@ -59,7 +60,7 @@ def open_secrets(config: Path | None, env: Mapping[str, str], cwd: Path) -> Secr
 
 def _environment(env: Mapping[str, str], dotenv: Path) -> dict[str, str]:
     """`.env` and over it the process environment, empty values left out."""
-    return {name: value for name, value in {**DotEnv(dotenv).values(), **{k: v for k, v in env.items() if v}}.items() if value}
+    return {name: value for values in (DotEnv(dotenv).values(), env) for name, value in values.items() if value}
 
 
 def load_settings(path: Path | None, env: Mapping[str, str], cwd: Path) -> Settings:
@@ -131,7 +132,7 @@ def _read_toml(path: Path, cwd: Path) -> dict[str, Any]:
     except Unreadable as error:
         fix = (
             "Copy monitor.example.toml there, or name another file with --config or MONITOR_CONFIG."
-            if file_state(path) is None
+            if not os.path.lexists(path)
             else "Make it a UTF-8 text file that this user may read."
         )
         raise failure(str(error), fix) from None
@@ -164,14 +165,16 @@ def _database_errors(url: str) -> list[ConfigError]:
 
 
 class ConfigWatcher:
-    """Says when `monitor.toml` or `.env` changed, at the cost of two `stat` calls. Make it before loading, not after."""
+    """Says when the configuration may have changed, at the cost of a few `stat` calls. Make it before loading, not after."""
 
-    def __init__(self, config: Path | None, dotenv: Path) -> None:
-        self._paths = [path for path in (config, dotenv) if path]
+    def __init__(self, config: Path | None, cwd: Path) -> None:
+        """Watches `config` (or the `monitor.toml` that may yet appear) and the `.env` files that count."""
+        file = config or cwd / FILE_NAME
+        self._paths = tuple(dict.fromkeys((file, file.parent / ".env", cwd / ".env")))
         self._seen = self._look()
 
     def changed(self) -> bool:
-        """Whether either file changed, came or went since the last call."""
+        """Whether a file changed, came or went since the last call."""
         now = self._look()
         changed, self._seen = now != self._seen, now
         return changed

@@ -23,7 +23,7 @@ _DURATION_PART = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|[smhdw])", re.ASCII)
 
 def parse_duration(text: str) -> timedelta:
     """The length of time that `60s`, `5m`, `1h30m` or `7d` names. Raises ValueError."""
-    if not _DURATION.fullmatch(text.strip()):
+    if len(text) > 64 or not _DURATION.fullmatch(text.strip()):
         raise ValueError('not a length of time such as "60s", "5m", "1h30m" or "7d"')
     seconds = sum(float(number) * _UNITS[unit] for number, unit in _DURATION_PART.findall(text))
     try:
@@ -113,10 +113,16 @@ OpenAiId = Annotated[
         "Copy it from the OpenAI dashboard, or leave the line out.",
     ),
 ]
-Words = Annotated[
-    str,
-    _matching(r"[^\x00-\x1f\x7f]{1,200}", "must be 1 to 200 characters on one line", "Shorten it, or leave the line out."),
-]
+
+
+def _check_words(value: str) -> str:
+    # isprintable refuses control characters, lone surrogates and the marks that turn the writing direction of a page.
+    if not value.strip() or len(value) > 200 or not value.isprintable():
+        raise wrong("must be 1 to 200 printable characters on one line", "Shorten it, or leave the line out.")
+    return value
+
+
+Words = Annotated[str, AfterValidator(_check_words)]
 Address = Annotated[
     str,
     _matching(
@@ -129,8 +135,8 @@ Port = Annotated[StrictInt, Field(ge=0, le=65535)]
 def _to_base_url(value: str) -> str:
     """The base URL in one spelling, so that equal hosts are equal: small letters, no slash at the end."""
     fix = 'Write it as "https://api.openai.com/v1".'
-    if re.search(r"[\s\x00-\x1f\x7f]", value) or len(value) > 2000:
-        raise wrong("must have no spaces or control characters, and at most 2,000 characters", fix)
+    if not re.fullmatch(r"[!-~]{1,2000}", value):
+        raise wrong("must be plain ASCII without spaces, at most 2,000 characters", fix)
     try:
         parts = urlsplit(value)
         port = parts.port
@@ -153,6 +159,9 @@ BaseUrl = Annotated[str, AfterValidator(_to_base_url)]
 
 
 def _check_database_url(value: str) -> str:
+    """The URL as given. Its errors must not show it: it may hold a password."""
+    if not value.isprintable():
+        raise wrong("has a control character inside", "Type it again.")
     scheme, separator, rest = value.partition("://")
     if scheme == "sqlite" and separator:
         path = rest.removeprefix("/").partition("?")[0]
