@@ -82,7 +82,8 @@ def load_settings(path: Path | None, env: Mapping[str, str], cwd: Path) -> Setti
     try:
         file = ConfigFile.model_validate(raw)
     except ValidationError as error:
-        errors += translated(error, raw, place)
+        found = translated(error, raw, place)
+        errors += found if path else [replace(each, key_path=_variable(each.key_path), project=None) for each in found]
         raise ConfigErrors(tidy(errors)) from None
     except RecursionError:
         raise ConfigErrors(
@@ -110,10 +111,16 @@ def _raw_from_environment(known: Mapping[str, str]) -> dict[str, Any]:
                 )
             ]
         )
-    names = {"project_id": "OPENAI_PROJECT_ID", "organization": "OPENAI_ORG_ID", "base_url": "OPENAI_BASE_URL"}
-    project: dict[str, Any] = {key: known[name].strip() for key, name in names.items() if name in known}
+    project: dict[str, Any] = {key: known[name].strip() for key, name in _VARIABLES.items() if name in known}
     keys = [{"label": "default", "secret": "env:OPENAI_API_KEY"}]
     return {"projects": [{"name": "default", "keys": keys, **project}]}
+
+
+_VARIABLES = {"project_id": "OPENAI_PROJECT_ID", "organization": "OPENAI_ORG_ID", "base_url": "OPENAI_BASE_URL"}
+
+
+def _variable(key_path: str) -> str:
+    return _VARIABLES.get(key_path.rpartition(".")[2], key_path)
 
 
 def _shown_path(path: Path, cwd: Path) -> str:
