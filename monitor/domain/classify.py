@@ -1,0 +1,737 @@
+"""What an answer means: read the envelope, then the first rule that fits, top to bottom, decides.
+
+Any status, any headers, any bytes give a `Classification`; nothing here raises. Status alone decides nothing while there is a code,
+a type or a message to read: `model_not_found` comes as 400, 403 and 404, and a 429 is one of a dozen conditions.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from monitor.domain import ratelimits
+from monitor.domain.observation import Classification, RateLimitHit, RateLimitSnapshot, TransportFault, Verdict, WireAnswer
+from monitor.domain.redact import clean, redact, tail
+from monitor.domain.taxonomy import KINDS, FailureKind, Lane, Scope
+
+_K = FailureKind
+
+
+class Form(StrEnum):
+    """How a failure was worded."""
+
+    ENVELOPE = "envelope"
+    """OpenAI's JSON, in any of its shapes."""
+    TEXT = "text"
+    """Anything else that is not markup: plain text, foreign JSON, nothing at all."""
+    HTML = "html"
+
+
+@dataclass(frozen=True, slots=True)
+class Said:
+    """What a failed answer says, ready to be matched. `code` and `type` are lower case; `text` is the message in lower case."""
+
+    status: int | None
+    """None for a failure inside a 200, and where the status is not known."""
+    form: Form
+    code: str = ""
+    type: str = ""
+    param: str | None = None
+    message: str = ""
+    text: str = ""
+    hit: RateLimitHit | None = None
+    edge: bool = False
+    """Whether OpenAI or its edge spoke, as far as headers and body tell."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """A row of the table: it fits when all that it names fits. Of several words one is enough."""
+
+    kind: FailureKind
+    code: frozenset[str] = frozenset()
+    """Matched against `code` and `type`: older answers carry the reason in `type`."""
+    type: frozenset[str] = frozenset()
+    status: frozenset[int] = frozenset()
+    says: tuple[tuple[str, ...], ...] = ()
+    """Phrases of the message. In the table `…` in a phrase stands for any words between."""
+    metric: str | None = None
+    """What the limit that the message names is counted in; empty for anything but requests and tokens."""
+    form: frozenset[Form] = frozenset({Form.ENVELOPE, Form.TEXT})
+    edge: bool = False
+    """Only when OpenAI or its edge spoke."""
+
+    def fits(self, said: Said) -> bool:
+        """Whether this row speaks of what was said."""
+        return (
+            (not self.code or said.code in self.code or said.type in self.code)
+            and (not self.type or said.type in self.type)
+            and (not self.status or said.status in self.status)
+            and said.form in self.form
+            and (not self.edge or said.edge)
+            and (self.metric is None or (said.hit is not None and _counted_in(said.hit) == self.metric))
+            and (not self.says or any(_in_order(phrase, said.text) for phrase in self.says))
+        )
+
+
+def _counted_in(hit: RateLimitHit) -> str | None:
+    if hit.metric in ("requests", "tokens"):
+        return hit.metric
+    return "" if hit.metric else None
+
+
+def _in_order(phrase: tuple[str, ...], text: str) -> bool:
+    at = 0
+    for part in phrase:
+        at = text.find(part, at)
+        if at < 0:
+            return False
+        at += len(part)
+    return True
+
+
+def _rule(
+    kind: FailureKind,
+    *says: str,
+    code: Iterable[str] = (),
+    type: Iterable[str] = (),  # noqa: A002 - OpenAI's word
+    status: Iterable[int] = (),
+    metric: str | None = None,
+    form: Iterable[Form] = (Form.ENVELOPE, Form.TEXT),
+    edge: bool = False,
+) -> Rule:
+    phrases = tuple(tuple(phrase.split("…")) for phrase in says)
+    return Rule(kind, frozenset(code), frozenset(type), frozenset(status), phrases, metric, frozenset(form), edge)
+
+
+_SERVER = range(500, 600)
+_REFUSED = (401, 403)
+_RATE_CODES = ("rate_limit_exceeded", "rate_limit_error", "rate_limit_reached", "too_many_requests", "429")
+
+RULES: tuple[Rule, ...] = (
+    # The key and who sent it.
+    _rule(_K.AUTH_WRONG_PROJECT, code=["mismatched_project"]),
+    _rule(_K.AUTH_WRONG_ORGANIZATION, code=["mismatched_organization", "invalid_organization"]),
+    _rule(_K.AUTH_NO_ORGANIZATION, code=["no_organization"]),
+    _rule(
+        _K.AUTH_ACCOUNT_DEACTIVATED,
+        code=[
+            "account_deactivated",
+            "organization_deactivated",
+            "access_terminated",
+            "account_suspended",
+            "organization_suspended",
+        ],
+    ),
+    _rule(_K.AUTH_IP_NOT_ALLOWED, code=["ip_not_authorized", "ip_not_allowed"]),
+    _rule(_K.AUTH_WRONG_REGION_HOST, code=["incorrect_hostname", "data_residency_mismatch"]),
+    _rule(_K.ACCESS_REGION_UNSUPPORTED, code=["unsupported_country_region_territory", "unsupported_country"]),
+    _rule(_K.AUTH_MISSING_SCOPE, "missing scopes:", "insufficient permissions", "missing scope:"),
+    _rule(_K.AUTH_MISSING_SCOPE, code=["insufficient_permissions", "missing_scope", "insufficient_scope"]),
+    _rule(
+        _K.AUTH_MISSING_CREDENTIALS,
+        "didn't provide an api key",
+        "did not provide an api key",
+        "missing bearer",
+        "no api key provided",
+        "need to provide your api key",
+        "must provide an api key",
+        "missing authorization header",
+        "missing authentication",
+    ),
+    _rule(_K.AUTH_MISSING_CREDENTIALS, code=["missing_api_key", "missing_authentication", "missing_credentials"]),
+    # Money. First the codes that say which limit, then the umbrella that older answers carry in `type`.
+    _rule(_K.QUOTA_CREDITS, code=["credit_balance_exhausted"]),
+    _rule(_K.QUOTA_PROJECT_SPEND, code=["project_spend_limit_exceeded"]),
+    _rule(_K.QUOTA_ORGANIZATION_SPEND, code=["organization_spend_limit_exceeded", "billing_hard_limit_reached"]),
+    _rule(_K.QUOTA_ORGANIZATION_USAGE, code=["organization_usage_limit_exceeded", "usage_limit_reached"]),
+    _rule(_K.QUOTA_BILLING_INACTIVE, code=["billing_not_active"]),
+    _rule(_K.QUOTA_ORGANIZATION_SPEND, "billing hard limit"),
+    _rule(_K.QUOTA_BILLING_INACTIVE, "account is not active", "billing is not active"),
+    _rule(_K.QUOTA_CREDITS, "no credits remaining", "credit balance is", "out of credits"),
+    _rule(_K.QUOTA_PROJECT_SPEND, "project…spend limit"),
+    _rule(_K.QUOTA_ORGANIZATION_SPEND, "organization…spend limit"),
+    _rule(_K.QUOTA_EXHAUSTED, "exceeded your current quota"),
+    _rule(_K.QUOTA_EXHAUSTED, code=["insufficient_quota", "quota_exceeded"]),
+    # The model.
+    _rule(
+        _K.ACCESS_ORGANIZATION_UNVERIFIED,
+        "organization must be verified",
+        "must be verified to",
+        "verify organization",
+        "organization is not verified",
+    ),
+    _rule(
+        _K.ACCESS_MODEL_NOT_ALLOWED,
+        "does not have access to model",
+        "does not have access to the model",
+        "not allowed to sample from this model",
+        "not allowed to generate embeddings from this model",
+        "not allowed to use this model",
+        "model…is not allowed for this project",
+        "project is not allowed to use model",
+    ),
+    _rule(_K.ACCESS_MODEL_RETIRED, code=["model_deprecated", "model_retired", "model_decommissioned"]),
+    _rule(
+        _K.ACCESS_MODEL_RETIRED,
+        "model…has been deprecated",
+        "model…is deprecated and",
+        "model…has been retired",
+        "model…has been shut down",
+        "model…has been decommissioned",
+        "model…has been removed",
+        "model…is no longer available",
+        "model…is no longer supported",
+    ),
+    _rule(_K.ACCESS_MODEL_NOT_FOUND, code=["model_not_found", "invalid_model", "deployment_not_found", "deploymentnotfound"]),
+    _rule(
+        _K.ACCESS_MODEL_NOT_FOUND,
+        "the model…does not exist",
+        "requested model…does not exist",
+        "that model does not exist",
+        "do not have access to the model",
+        "don't have access to the model",
+        "engine not found",
+        "no engine with that id",
+        "invalid model id",
+        "no such model",
+        status=[400, 401, 403, 404],
+    ),
+    _rule(_K.ACCESS_MODEL_NOT_FOUND, "the model `…does not exist", "the requested model '…does not exist"),
+    # The project's policy.
+    _rule(
+        _K.ACCESS_POLICY,
+        "is not allowed for this project",
+        "not enabled for this project",
+        "not permitted for this project",
+        "disabled for this project",
+        "not available for this project",
+        "disabled by your project",
+        "disabled by your organization",
+        "blocked by your organization",
+        "blocked by your project",
+        "not allowed by your project",
+        "not allowed by your organization",
+        "disabled for your organization",
+        "disabled for this organization",
+        "not enabled for your organization",
+        "not enabled for this organization",
+        "not allowed for this organization",
+    ),
+    # Overload is said in many words and under any status.
+    _rule(
+        _K.SERVER_OVERLOADED, code=["server_is_overloaded", "service_unavailable_error", "overloaded_error", "engine_overloaded"]
+    ),
+    _rule(_K.SERVER_OVERLOADED, "currently overloaded", "overloaded with other requests", "overloaded or not ready"),
+    # Rates. The message tells which limit; `type` only helps out: an image limit was seen with type "requests".
+    _rule(_K.RATE_SLOW_DOWN, code=["slow_down"]),
+    _rule(_K.RATE_REQUEST_TOO_LARGE, "request too large", "request is too large", code=_RATE_CODES),
+    _rule(_K.RATE_REQUEST_TOO_LARGE, "request too large", status=[429]),
+    _rule(_K.RATE_REQUEST_TOO_LARGE, "request too large for…per min", "request too large for…per day"),
+    _rule(_K.RATE_SLOW_DOWN, "rate increased too quickly", "increase in your request rate", "slow down", status=[429, 503]),
+    *(
+        _rule(kind, metric=metric, **where)
+        for where in ({"code": _RATE_CODES}, {"status": [429]})
+        for kind, metric in ((_K.RATE_REQUESTS, "requests"), (_K.RATE_TOKENS, "tokens"), (_K.RATE_OTHER, ""))
+    ),
+    _rule(_K.SERVER_ERROR, code=["server_error", "internal_server_error", "internal_error", "vector_store_timeout"]),
+    _rule(_K.RATE_TOKENS, code=_RATE_CODES, type=["tokens"]),
+    _rule(_K.RATE_REQUESTS, code=_RATE_CODES, type=["requests"]),
+    _rule(_K.RATE_TOKENS, status=[429], type=["tokens"]),
+    _rule(_K.RATE_REQUESTS, status=[429], type=["requests"]),
+    _rule(_K.RATE_TOKENS, "exceeded token rate limit", "token limit"),
+    _rule(_K.RATE_REQUESTS, "exceeded call rate limit", "request limit reached"),
+    _rule(_K.RATE_OTHER, code=_RATE_CODES),
+    # The same without a code: only the text is left.
+    _rule(_K.AUTH_WRONG_PROJECT, "openai-project header should match"),
+    _rule(_K.AUTH_WRONG_ORGANIZATION, "openai-organization header should match", "no such organization", "invalid organization"),
+    _rule(_K.AUTH_NO_ORGANIZATION, "must be a member of an organization"),
+    _rule(_K.AUTH_ACCOUNT_DEACTIVATED, "account has been deactivated", "account…has been deactivated", "deactivated account"),
+    _rule(_K.AUTH_ACCOUNT_DEACTIVATED, "access was terminated", "account has been suspended", "organization has been disabled"),
+    _rule(
+        _K.AUTH_IP_NOT_ALLOWED, "ip is not authorized", "ip not authorized", "ip address…not authorized", "ip address…not allowed"
+    ),
+    _rule(_K.AUTH_WRONG_REGION_HOST, "incorrect regional hostname"),
+    _rule(
+        _K.ACCESS_REGION_UNSUPPORTED,
+        "country, region, or territory not supported",
+        "not available in your country",
+        "unsupported country",
+    ),
+    _rule(
+        _K.AUTH_INVALID_KEY, code=["invalid_api_key", "api_key_expired", "expired_api_key", "token_expired", "token_invalidated"]
+    ),
+    _rule(_K.AUTH_INVALID_KEY, "incorrect api key", "invalid api key", "api key has expired", "api key has been revoked"),
+    _rule(_K.AUTH_INVALID_KEY, "api key has been disabled", "authentication token…expired", "token has been invalidated"),
+    _rule(_K.CLIENT_CONFIGURATION, code=["unknown_url"]),
+    _rule(_K.CLIENT_CONFIGURATION, "invalid url (", "unknown request url"),
+    # What no rate, key or model is to blame for: somebody else's request was wrong.
+    _rule(
+        _K.CLIENT_BAD_REQUEST,
+        code=[
+            "invalid_prompt",
+            "bio_policy",
+            "cyber_policy",
+            "content_policy_violation",
+            "content_filter",
+            "moderation_blocked",
+            "context_length_exceeded",
+            "string_above_max_length",
+            "invalid_image",
+            "invalid_image_format",
+            "invalid_base64_image",
+            "invalid_image_url",
+            "image_too_large",
+            "image_too_small",
+            "image_parse_error",
+            "image_content_policy_violation",
+            "invalid_image_mode",
+            "image_file_too_large",
+            "unsupported_image_media_type",
+            "empty_image_file",
+            "failed_to_download_image",
+            "image_file_not_found",
+            "missing_required_parameter",
+            "unsupported_parameter",
+            "unknown_parameter",
+            "invalid_value",
+            "invalid_type",
+            "unsupported_value",
+            "image_generation_user_error",
+        ],
+    ),
+    # The envelope alone, by status.
+    _rule(_K.AUTH_UNKNOWN, status=_REFUSED, form=[Form.ENVELOPE]),
+    _rule(_K.QUOTA_EXHAUSTED, status=[402], form=[Form.ENVELOPE]),
+    _rule(_K.NETWORK_TIMEOUT, status=[408], form=[Form.ENVELOPE]),
+    _rule(_K.CLIENT_BAD_REQUEST, status=[400, 404, 405, 406, 409, 410, 411, 413, 414, 415, 422, 431], form=[Form.ENVELOPE]),
+    _rule(_K.RATE_OTHER, status=[429], form=[Form.ENVELOPE]),
+    _rule(_K.SERVER_ERROR, status=_SERVER, form=[Form.ENVELOPE]),
+    _rule(_K.CLIENT_BAD_REQUEST, type=["invalid_request_error"], form=[Form.ENVELOPE]),
+    # No envelope: the edge before OpenAI, or somebody else altogether.
+    _rule(_K.NETWORK_NOT_OPENAI, status=[511], form=list(Form)),
+    _rule(_K.SERVER_ERROR, "upstream connect error", "no healthy upstream", "upstream request timeout"),
+    _rule(_K.SERVER_ERROR, status=_SERVER, form=list(Form), edge=True),
+    _rule(_K.NETWORK_NOT_OPENAI, status=range(200, 600), form=[Form.TEXT, Form.HTML]),
+    _rule(_K.NETWORK_NOT_OPENAI, form=[Form.HTML]),
+)
+
+
+def classify(answer: WireAnswer, *, now: datetime | None = None) -> Classification:
+    """What `answer` means. `now` serves only to read a `retry-after` that is a date; without it the answer's own date does."""
+    status = answer.status
+    if answer.fault is not None and (status is None or status < 400 or not answer.body):
+        return _transport(answer)
+    if status is not None and 300 <= status < 400:
+        return _redirect(answer)
+    if status is not None and 200 <= status < 300:
+        if _plainly_good(answer):
+            return _OK
+        error = _inside_a_success(answer)
+        if error is None:
+            return _OK
+        said = error if isinstance(error, Said) else _said_in(error, None, edge=True)
+    else:
+        said = _said(answer)
+    kind = next((rule.kind for rule in RULES if rule.fits(said)), _K.UNKNOWN)
+    return _result(kind, said, answer, now)
+
+
+_OK = Classification(Verdict.OK)
+_INCONCLUSIVE = frozenset({_K.CLIENT_BAD_REQUEST, _K.UNKNOWN})
+
+
+def _result(kind: FailureKind, said: Said, answer: WireAnswer, now: datetime | None) -> Classification:
+    hit = said.hit if kind.lane is Lane.RATE else None
+    shown = ratelimits.snapshots(answer.headers) if kind.lane is Lane.RATE else ()
+    wait = None
+    if kind.lane in (Lane.RATE, Lane.QUOTA, Lane.SERVER, Lane.NETWORK):
+        wait = ratelimits.retry_after(answer.headers, said.message, shown, now)
+    return Classification(
+        verdict=Verdict.INCONCLUSIVE if kind in _INCONCLUSIVE else Verdict.FAILED,
+        failure=kind,
+        code=_label(said.code),
+        type=_label(said.type),
+        param=_label(said.param),
+        message=template(said.message) if said.message else None,
+        scope=_scope(kind, said.message, shown),
+        retry_after=wait,
+        hit=hit,
+        missing_scopes=_missing_scopes(said.message) if kind is _K.AUTH_MISSING_SCOPE else (),
+        hint=_hint(kind, said),
+    )
+
+
+def _label(text: str | None) -> str | None:
+    return clean(redact(text), 120) if text else None
+
+
+_WHOSE = re.compile(r"\b(?:in|for|your) (project|organization)\b", re.IGNORECASE)
+"""OpenAI names the project first where both are named."""
+
+
+def _scope(kind: FailureKind, message: str, shown: Iterable[RateLimitSnapshot]) -> Scope | None:
+    """Whose limit a 429 hit stands in its text only, or in the name of the exhausted bucket. Where neither says, nobody knows."""
+    if kind.lane is not Lane.RATE or kind is _K.RATE_SLOW_DOWN:
+        return KINDS[kind].scope
+    whose = _WHOSE.search(message)
+    if whose is not None:
+        return Scope(whose[1].lower())
+    if any(bucket.remaining == 0 and bucket.bucket.startswith("project-") for bucket in shown):
+        return Scope.PROJECT
+    return None
+
+
+_SCOPES = re.compile(r"missing scopes?: ?([\w.:-]+(?:, ?[\w.:-]+)*)", re.IGNORECASE)
+
+
+def _missing_scopes(message: str) -> tuple[str, ...]:
+    found = _SCOPES.search(message)
+    return tuple(clean(scope.strip(" ."), 80) for scope in redact(found[1]).split(",") if scope.strip(" ."))[:20] if found else ()
+
+
+_HOST = re.compile(r"\b((?:[a-z0-9-]{1,20}\.)?api\.openai\.com)\b", re.IGNORECASE)
+_ECHO = re.compile(r"api key provided:\s*(.*?)(?:\.\s+you can (?:find|obtain)|\Z)", re.IGNORECASE | re.DOTALL)
+_TITLE = re.compile(r"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
+
+
+def _hint(kind: FailureKind, said: Said) -> str | None:
+    if kind is _K.AUTH_WRONG_REGION_HOST:
+        host = _HOST.search(said.message)
+        return host[1].lower() if host else None
+    if kind is _K.AUTH_INVALID_KEY:
+        echo = _ECHO.search(said.message)
+        return _about_the_key(echo[1]) if echo else None
+    if said.form is Form.HTML and said.message:
+        return f"a page titled “{clean(redact(said.message), 100)}”"
+    return None
+
+
+def _about_the_key(echo: str) -> str:
+    """What OpenAI's masked echo tells of what was sent, without more of it than the last four characters.
+
+    The mask keeps the length, which shows a key that was cut short when it was pasted.
+    """
+    bare = echo.strip().strip("'\"")
+    if not bare or bare.lower() in ("none", "null", "undefined"):
+        return "an empty value was sent instead of a key"
+    ending = tail(bare)
+    about = f"what was sent has {len(bare)} characters" + (f" and ends in {ending}" if len(ending) > 1 else "")
+    return about + next(
+        (f"; {words}" for looks, words in _LOOKS if looks.match(echo.strip())), "; it does not look like an OpenAI key"
+    )
+
+
+_LOOKS: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"sk-admin"), "it looks like an admin key"),
+    (re.compile(r"sk-(?:ant|or)-|gsk_|xai-|AIza|hf_|pplx-"), "it looks like a key of another provider"),
+    (re.compile(r"sk-"), "it looks like a key"),
+    (re.compile(r"sess-|eyJ"), "it looks like a session token, not a key"),
+    (re.compile(r"https?:"), "it looks like an address"),
+    (re.compile(r"bearer\b", re.IGNORECASE), "the word Bearer was sent twice"),
+    (re.compile(r"['\"]"), "it is wrapped in quotes"),
+    (
+        re.compile(r"[$%{<\[]|your|my[-_ ]|\S*(?:api|key|openai|secret)", re.IGNORECASE),
+        "it looks like a placeholder or a variable's name, not a key",
+    ),
+    (re.compile(r".*\s"), "it looks like a sentence, not a key"),
+)
+
+
+# Reading the envelope -----------------------------------------------------------------------------------------------------------
+
+
+_MOST = 4 * 1024 * 1024
+"""Bytes. No failure of OpenAI is longer; more than that is not parsed."""
+_READ = 8000
+"""Characters of a message that are read."""
+
+
+def _parse(body: bytes) -> Any:
+    """The JSON of `body`, or None for whatever is not JSON: cut, nested without end, numbers without end, bytes without meaning."""
+    if len(body) > _MOST:
+        return None
+    try:
+        return json.loads(body.decode("utf-8-sig", "replace"))
+    except (ValueError, RecursionError):
+        return None
+
+
+def _said(answer: WireAnswer) -> Said:
+    body = answer.body
+    edge = _from_openai(answer)
+    parsed = _parse(body) if body.lstrip()[:1] in (b"{", b"[", b'"', b"\xef") else None
+    error = _error_of(parsed)
+    if error is None and _looks_streamed(answer):
+        error = _stream_error(body)
+    if error is not None:
+        return _said_in(error, answer.status, edge=edge)
+    if isinstance(parsed, dict):  # JSON, but nobody's we know: FastAPI's "detail", a gateway's "message"
+        message = next(
+            (parsed[name] for name in ("message", "detail", "error_description", "msg") if isinstance(parsed.get(name), str)), ""
+        )
+        return _spoken(answer.status, Form.TEXT, message, edge=edge)
+    text = body[:_READ].decode("utf-8", "replace").strip()
+    if text[:1] == "<":
+        title = _TITLE.search(text)
+        words = " ".join(title[1].split()) if title else ""
+        known = not answer.headers and ("cloudflare" in text.lower() or "openai" in text.lower())
+        return _spoken(answer.status, Form.HTML, words, edge=edge or known)
+    return _spoken(answer.status, Form.TEXT, text, edge=edge or not answer.headers)
+
+
+def _spoken(status: int | None, form: Form, message: str, *, edge: bool) -> Said:
+    message = message[:_READ]
+    return Said(status, form, message=message, text=message.lower(), hit=ratelimits.parse_hit(message), edge=edge)
+
+
+def _said_in(error: dict[str, Any], status: int | None, *, edge: bool) -> Said:
+    message = _text(error.get("message"))[:_READ]
+    param = error.get("param")
+    return Said(
+        status=status,
+        form=Form.ENVELOPE,
+        code=_text(error.get("code"))[:200].lower(),
+        type=_text(error.get("type"))[:200].lower(),
+        param=_text(param)[:200] if param is not None else None,
+        message=message,
+        text=message.lower(),
+        hit=ratelimits.parse_hit(message),
+        edge=edge,
+    )
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    if value is None or isinstance(value, bool):
+        return ""
+    if isinstance(value, int | float):
+        return repr(value) if abs(value) < 1e15 else ""
+    if isinstance(value, dict):  # a message within a message
+        return _text(value.get("message"))
+    if isinstance(value, list):
+        return "; ".join(_text(item) for item in value[:5] if isinstance(item, str))
+    return ""
+
+
+def _error_of(parsed: Any) -> dict[str, Any] | None:
+    """The error object of any envelope OpenAI was seen to use, or None where there is none."""
+    if isinstance(parsed, list):
+        parsed = parsed[0] if parsed else None
+    if not isinstance(parsed, dict):
+        return None
+    error = parsed.get("error")
+    if isinstance(error, list):
+        error = error[0] if error else None
+    if isinstance(error, dict) and error:
+        return error
+    if isinstance(error, str) and error:
+        described = parsed.get("error_description")
+        if isinstance(described, str):  # OAuth: the name in `error`, the words beside it
+            return {"code": error, "message": described}
+        return {"message": error, "code": parsed.get("code"), "type": parsed.get("type")}
+    if isinstance(parsed.get("message"), str) and any(parsed.get(name) is not None for name in ("code", "type", "param")):
+        return parsed  # the Administration API's bare form, a stream's error event, the SDK's `exc.body`
+    return None
+
+
+# Failures inside a success ------------------------------------------------------------------------------------------------------
+
+_SIGNS = re.compile(rb'"(?:object|id|data|results|text|deleted|created|input_tokens|value|model|output)"')
+_BINARY = ("audio/", "image/", "video/", "application/octet-stream", "multipart/", "application/pdf", "application/zip")
+_TEXT_ANSWERS = ("/audio/", "/content", "/files")
+
+
+def _plainly_good(answer: WireAnswer) -> bool:
+    """Whether a cheap look is enough: a JSON object with the marks of an answer and no error anywhere in it."""
+    body = answer.body
+    return (
+        body[:1] == b"{"
+        and body.rstrip()[-1:] == b"}"
+        and b'"error"' not in body
+        and _SIGNS.search(body, 0, 4096) is not None
+        and (not answer.endpoint.endswith("/models") or b'"data"' in body)
+    )
+
+
+def _inside_a_success(answer: WireAnswer) -> dict[str, Any] | Said | None:
+    """The failure that a 2xx carries, or None for a good answer. An incomplete response is a good one: the model answered."""
+    body = answer.body
+    if answer.status in (202, 204, 205) and not body:
+        return None
+    content = _header(answer, "content-type").lower()
+    if content.startswith(_BINARY):
+        return None
+    if _looks_streamed(answer):
+        return _stream_error(body)
+    parsed = _parse(body)
+    if isinstance(parsed, dict):
+        error = _failure_of(parsed)
+        if error is not None:
+            return error
+        good = _SIGNS.search(body) is not None or _from_openai(answer) or parsed.get("error", "") is None
+        if good and (not answer.endpoint.endswith("/models") or "data" in parsed):
+            return None
+    elif body.lstrip()[:1] != b"<":
+        plain = any(part in answer.endpoint for part in _TEXT_ANSWERS) or (content.startswith("text/") and _from_openai(answer))
+        if plain or (not body and (not answer.headers or _from_openai(answer)) and not answer.endpoint.endswith("/models")):
+            return None
+        if len(body) > _MOST and body[:1] == b"{" and _from_openai(answer):
+            return None
+    text = body[:_READ].decode("utf-8", "replace").strip()
+    title = _TITLE.search(text)
+    form = Form.HTML if text[:1] == "<" else Form.TEXT
+    return Said(answer.status, form, message=" ".join(title[1].split()) if title else "")
+
+
+_THINGS = ("fine_tuning", "fine-tune", "batch", "thread", "vector_store", "eval", "video", "upload", "file")
+
+
+def _failure_of(parsed: dict[str, Any]) -> dict[str, Any] | None:
+    """The failure of a JSON answer to a call that went well. The failure of a job that was only looked up is not one."""
+    kind = parsed.get("object")
+    if isinstance(kind, str) and kind.startswith(_THINGS):
+        return None
+    if isinstance(parsed.get("error"), dict | list | str):
+        error = _error_of(parsed)
+        if error is not None:
+            return error
+    if parsed.get("status") == "failed" and kind == "response":
+        return {"message": "the response failed without saying why"}
+    return None
+
+
+_ERROR_HERE = re.compile(rb'"(?:error)"\s*:\s*[^n\s]|"type"\s*:\s*"(?:error|response\.failed)"|"status"\s*:\s*"failed"')
+
+
+def _looks_streamed(answer: WireAnswer) -> bool:
+    head = answer.body[:64].lstrip(b"\xef\xbb\xbf \r\n")
+    return head.startswith((b"data:", b"event:", b": ", b"id:")) or _header(answer, "content-type").startswith("text/event-stream")
+
+
+def _stream_error(body: bytes) -> dict[str, Any] | None:
+    """The first failure in a stream of events: it is the specific one, the `response.failed` after it is often generic."""
+    for data in _events(body):
+        if _ERROR_HERE.search(data) is None:
+            continue
+        event = _parse(data)
+        if not isinstance(event, dict):
+            continue
+        response = event.get("response")
+        if isinstance(response, dict):
+            error = _failure_of({"object": "response", **response})
+        elif event.get("type") == "error" or "error" in event:
+            error = _error_of(event)
+        else:
+            error = None
+        if error is not None:
+            return error if error.get("type") != "error" else {**error, "type": None}
+    return None
+
+
+def _events(body: bytes) -> Iterator[bytes]:
+    """The data of each event; the data lines of one event are joined."""
+    lines: list[bytes] = []
+    for line in body[:_MOST].splitlines():
+        if line.startswith(b"data:"):
+            lines.append(line[5:].strip())
+        elif not line.strip() and lines:
+            yield b"\n".join(lines)
+            lines = []
+    if lines:
+        yield b"\n".join(lines)
+
+
+# Evidence beside the body -------------------------------------------------------------------------------------------------------
+
+
+def _header(answer: WireAnswer, wanted: str) -> str:
+    return next((value for name, value in answer.headers if name.lower() == wanted), "")
+
+
+def _from_openai(answer: WireAnswer) -> bool:
+    """Whether the headers show that OpenAI or the edge before it answered."""
+    return any(
+        name.startswith(("openai-", "x-openai-"))
+        or name in ("x-request-id", "cf-ray")
+        or (name == "server" and "cloudflare" in value.lower())
+        for name, value in ((name.lower(), value) for name, value in answer.headers)
+    )
+
+
+def _redirect(answer: WireAnswer) -> Classification:
+    host = re.match(r"(?:https?:)?//([^/?#@\s]{1,100})", _header(answer, "location"))
+    return Classification(
+        Verdict.FAILED,
+        _K.NETWORK_NOT_OPENAI,
+        message="redirect",
+        scope=KINDS[_K.NETWORK_NOT_OPENAI].scope,
+        hint=f"it redirects to {clean(redact(host[1]), 100)}" if host else "it redirects",
+    )
+
+
+_FAULTS: dict[TransportFault, tuple[FailureKind, str]] = {
+    TransportFault.CONNECT_TIMEOUT: (_K.NETWORK_TIMEOUT, "no connection in time"),
+    TransportFault.READ_TIMEOUT: (_K.NETWORK_TIMEOUT, "connected, but no answer in time"),
+    TransportFault.DEADLINE: (_K.NETWORK_TIMEOUT, "the answer had not ended when the probe's deadline passed"),
+    TransportFault.REFUSED: (_K.NETWORK_UNREACHABLE, "connection refused"),
+    TransportFault.DNS: (_K.NETWORK_UNREACHABLE, "the name cannot be resolved"),
+    TransportFault.RESET: (_K.NETWORK_UNREACHABLE, "the connection was cut"),
+    TransportFault.UNREACHABLE: (_K.NETWORK_UNREACHABLE, "no route to the host"),
+    TransportFault.TLS: (_K.NETWORK_TLS, "the TLS handshake failed"),
+    TransportFault.NOT_HTTP: (_K.NETWORK_NOT_OPENAI, "the answer is not HTTP"),
+    TransportFault.BODY_TOO_LARGE: (_K.NETWORK_NOT_OPENAI, "the answer is larger than any of OpenAI's"),
+    TransportFault.ILLEGAL_REQUEST: (_K.CLIENT_CONFIGURATION, "the request could not be written"),
+}
+
+
+def _transport(answer: WireAnswer) -> Classification:
+    fault = answer.fault
+    assert fault is not None  # noqa: S101 - the caller looked
+    kind, words = _FAULTS[fault]
+    own = clean(redact(answer.fault_text), 200) if answer.fault_text else None
+    return Classification(
+        Verdict.FAILED,
+        kind,
+        code=fault.value,
+        message=words,
+        scope=KINDS[kind].scope,
+        hint=f"{words}: {own}" if own else words,
+    )
+
+
+# Templates ----------------------------------------------------------------------------------------------------------------------
+
+_TEMPLATE: tuple[tuple[re.Pattern[str], str], ...] = (
+    (re.compile(r"https?://[^\s'\"<>)]+?(?=[.,]?(?:[\s'\"<>)]|\Z))"), "<url>"),
+    (re.compile(r"[\w.+-]{1,64}@[\w-]{1,64}\.[\w.]{1,64}\w"), "<email>"),
+    (re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b|\b(?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{0,4}\b", re.IGNORECASE), "<ip>"),
+    (re.compile(r"\borg(?:anization)?-[\w-]{4,}|(?<=\borganization )[`'\"]?(?=\S*[\d*_-])[\w*-]+[`'\"]?"), "<organization>"),
+    (re.compile(r"\bproj_[\w-]+"), "<project>"),
+    (re.compile(r"\breq_[\w-]+"), "<request>"),
+    (
+        re.compile(
+            r"\b(?:resp|msg|chatcmpl|cmpl|run|thread|asst|file|batch|vs|vsfb|ftjob|key|user|step|call|rs|conv|evt)[_-]\w{8,}"
+        ),
+        "<id>",
+    ),
+    (re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE), "<id>"),
+    (re.compile(r"(?<=[Mm]odel )[`'\"][^`'\"\s]{1,120}[`'\"]|(?<=[Mm]odel: )[`'\"]?[\w.:/-]{1,120}[`'\"]?"), "<model>"),
+    (re.compile(r"(?<=reached for )(?!project |organization |images |requests |tokens )\S+(?= )"), "<model>"),
+    (re.compile(r"(?<=too large for )\S+(?: \(for limit [^)]*\))?"), "<model>"),
+    (re.compile(r"\b(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{20,}|\b[A-Za-z0-9_+/=-]{40,}"), "<id>"),
+    (re.compile(r"\b(?:\d+(?:\.\d+)?(?:ms|h|m|s|d))+\b"), "<duration>"),
+    (re.compile(r"(?<![A-Za-z\d])\d[\d.,:]*(?<![.,:])"), "<n>"),
+)
+
+
+def template(message: str) -> str:
+    """`message` with keys, ids, addresses, model names and numbers replaced: the same cause gives the same words, safe to store."""
+    text = redact(message[:2000])
+    for pattern, name in _TEMPLATE:
+        text = pattern.sub(name, text)
+    return clean(" ".join(text.split()), 500)
