@@ -189,10 +189,11 @@ def _unknown_key(path: tuple[str | int, ...]) -> str:
     model = _TABLES.get(".".join(table), ConfigFile)
     if meant := _meant(key, model):
         return f'Did you mean "{meant}"?'
-    for name, other in _TABLES.items():
-        if meant := key if key in other.model_fields else _meant(key, other):
-            brackets = f"[[{name}]]" if name in ("projects", "projects.keys") else f"[{name}]" if name else "the top of the file"
-            return f'Did you mean "{meant}" in {brackets}?'
+    exact = [(name, key) for name, other in _TABLES.items() if key in other.model_fields]
+    close = [(name, meant) for name, other in _TABLES.items() if (meant := _meant(key, other))]
+    for name, meant in exact or close:
+        brackets = f"[[{name}]]" if name in ("projects", "projects.keys") else f"[{name}]" if name else "the top of the file"
+        return f'Did you mean "{meant}" in {brackets}?'
     return f"Known here: {', '.join(model.model_fields)}."
 
 

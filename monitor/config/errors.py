@@ -1,5 +1,6 @@
 """What is wrong with a configuration, in words that never repeat a value."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 
@@ -24,6 +25,9 @@ class ConfigError:
 class ConfigErrors(Exception):  # noqa: N818 - it is a list of them
     """Everything wrong in the configuration, one error a line."""
 
-    def __init__(self, errors: list[ConfigError]) -> None:
-        super().__init__("\n".join(str(error) for error in errors))
+    def __init__(self, errors: Iterable[ConfigError]) -> None:
         self.errors = tuple(errors)
+        super().__init__(self.errors)
+
+    def __str__(self) -> str:
+        return "\n".join(str(error) for error in self.errors)

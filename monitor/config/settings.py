@@ -188,7 +188,8 @@ class Settings(MonitorTable):
     def redacted(self) -> dict[str, Any]:
         """Everything that may be shown, as JSON-ready values: no password, no secret, only where secrets come from."""
         shown = self.model_dump(mode="json")
-        shown["database_url"] = re.sub(r"(?<=://)([^/@:]*):[^/]*@", r"\1:***@", self.database_url)
+        url = re.sub(r"(?<=://).*@", "…@", self.database_url)
+        shown["database_url"] = re.sub(r"(?<=password=)[^&]*", "…", url)
         redacted: dict[str, Any] = _redact_all(shown)
         return redacted
 
