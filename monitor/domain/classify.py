@@ -4,47 +4,20 @@ Any status, any headers, any bytes give a `Classification`; nothing here raises.
 a type or a message to read: `model_not_found` comes as 400, 403 and 404, and a 429 is one of a dozen conditions.
 """
 
-import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
-from typing import Any
 
 from monitor.domain import ratelimits
+from monitor.domain.envelope import Form, Said, failure_in
 from monitor.domain.observation import Classification, RateLimitHit, RateLimitSnapshot, TransportFault, Verdict, WireAnswer
-from monitor.domain.redact import clean, redact, tail
+from monitor.domain.redact import label, tail, template
 from monitor.domain.taxonomy import KINDS, FailureKind, Lane, Scope
 
+__all__ = ["RULES", "Rule", "classify", "template"]
+
 _K = FailureKind
-
-
-class Form(StrEnum):
-    """How a failure was worded."""
-
-    ENVELOPE = "envelope"
-    """OpenAI's JSON, in any of its shapes."""
-    TEXT = "text"
-    """Anything else that is not markup: plain text, foreign JSON, nothing at all."""
-    HTML = "html"
-
-
-@dataclass(frozen=True, slots=True)
-class Said:
-    """What a failed answer says, ready to be matched. `code` and `type` are lower case; `text` is the message in lower case."""
-
-    status: int | None
-    """None for a failure inside a 200, and where the status is not known."""
-    form: Form
-    code: str = ""
-    type: str = ""
-    param: str | None = None
-    message: str = ""
-    text: str = ""
-    hit: RateLimitHit | None = None
-    edge: bool = False
-    """Whether OpenAI or its edge spoke, as far as headers and body tell."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -327,15 +300,9 @@ def classify(answer: WireAnswer, *, now: datetime | None = None) -> Classificati
         return _transport(answer)
     if status is not None and 300 <= status < 400:
         return _redirect(answer)
-    if status is not None and 200 <= status < 300:
-        if _plainly_good(answer):
-            return _OK
-        error = _inside_a_success(answer)
-        if error is None:
-            return _OK
-        said = error if isinstance(error, Said) else _said_in(error, None, edge=True)
-    else:
-        said = _said(answer)
+    said = failure_in(answer)
+    if said is None:
+        return _OK
     kind = next((rule.kind for rule in RULES if rule.fits(said)), _K.UNKNOWN)
     return _result(kind, said, answer, now)
 
@@ -353,9 +320,9 @@ def _result(kind: FailureKind, said: Said, answer: WireAnswer, now: datetime | N
     return Classification(
         verdict=Verdict.INCONCLUSIVE if kind in _INCONCLUSIVE else Verdict.FAILED,
         failure=kind,
-        code=_label(said.code),
-        type=_label(said.type),
-        param=_label(said.param),
+        code=label(said.code) or None,
+        type=label(said.type) or None,
+        param=label(said.param) or None,
         message=template(said.message) if said.message else None,
         scope=_scope(kind, said.message, shown),
         retry_after=wait,
@@ -365,11 +332,7 @@ def _result(kind: FailureKind, said: Said, answer: WireAnswer, now: datetime | N
     )
 
 
-def _label(text: str | None) -> str | None:
-    return clean(redact(text), 120) if text else None
-
-
-_WHOSE = re.compile(r"\b(?:in|for|your) (project|organization)\b", re.IGNORECASE)
+_WHOSE = re.compile(r"\b(?:in|for|your|this) (project|organization)\b", re.IGNORECASE)
 """OpenAI names the project first where both are named."""
 
 
@@ -390,12 +353,12 @@ _SCOPES = re.compile(r"missing scopes?: ?([\w.:-]+(?:, ?[\w.:-]+)*)", re.IGNOREC
 
 def _missing_scopes(message: str) -> tuple[str, ...]:
     found = _SCOPES.search(message)
-    return tuple(clean(scope.strip(" ."), 80) for scope in redact(found[1]).split(",") if scope.strip(" ."))[:20] if found else ()
+    names = [name.strip(" .") for name in found[1].split(",")] if found else []
+    return tuple(label(name) for name in names if name)[:20]
 
 
 _HOST = re.compile(r"\b((?:[a-z0-9-]{1,20}\.)?api\.openai\.com)\b", re.IGNORECASE)
 _ECHO = re.compile(r"api key provided:\s*(.*?)(?:\.\s+you can (?:find|obtain)|\Z)", re.IGNORECASE | re.DOTALL)
-_TITLE = re.compile(r"<title[^>]*>([^<]{1,200})", re.IGNORECASE)
 
 
 def _hint(kind: FailureKind, said: Said) -> str | None:
@@ -406,7 +369,7 @@ def _hint(kind: FailureKind, said: Said) -> str | None:
         echo = _ECHO.search(said.message)
         return _about_the_key(echo[1]) if echo else None
     if said.form is Form.HTML and said.message:
-        return f"a page titled “{clean(redact(said.message), 100)}”"
+        return f"a page titled “{label(said.message)}”"
     return None
 
 
@@ -441,236 +404,18 @@ _LOOKS: tuple[tuple[re.Pattern[str], str], ...] = (
 )
 
 
-# Reading the envelope -----------------------------------------------------------------------------------------------------------
-
-
-_MOST = 4 * 1024 * 1024
-"""Bytes. No failure of OpenAI is longer; more than that is not parsed."""
-_READ = 8000
-"""Characters of a message that are read."""
-
-
-def _parse(body: bytes) -> Any:
-    """The JSON of `body`, or None for whatever is not JSON: cut, nested without end, numbers without end, bytes without meaning."""
-    if len(body) > _MOST:
-        return None
-    try:
-        return json.loads(body.decode("utf-8-sig", "replace"))
-    except (ValueError, RecursionError):
-        return None
-
-
-def _said(answer: WireAnswer) -> Said:
-    body = answer.body
-    edge = _from_openai(answer)
-    parsed = _parse(body) if body.lstrip()[:1] in (b"{", b"[", b'"', b"\xef") else None
-    error = _error_of(parsed)
-    if error is None and _looks_streamed(answer):
-        error = _stream_error(body)
-    if error is not None:
-        return _said_in(error, answer.status, edge=edge)
-    if isinstance(parsed, dict):  # JSON, but nobody's we know: FastAPI's "detail", a gateway's "message"
-        message = next(
-            (parsed[name] for name in ("message", "detail", "error_description", "msg") if isinstance(parsed.get(name), str)), ""
-        )
-        return _spoken(answer.status, Form.TEXT, message, edge=edge)
-    text = body[:_READ].decode("utf-8", "replace").strip()
-    if text[:1] == "<":
-        title = _TITLE.search(text)
-        words = " ".join(title[1].split()) if title else ""
-        known = not answer.headers and ("cloudflare" in text.lower() or "openai" in text.lower())
-        return _spoken(answer.status, Form.HTML, words, edge=edge or known)
-    return _spoken(answer.status, Form.TEXT, text, edge=edge or not answer.headers)
-
-
-def _spoken(status: int | None, form: Form, message: str, *, edge: bool) -> Said:
-    message = message[:_READ]
-    return Said(status, form, message=message, text=message.lower(), hit=ratelimits.parse_hit(message), edge=edge)
-
-
-def _said_in(error: dict[str, Any], status: int | None, *, edge: bool) -> Said:
-    message = _text(error.get("message"))[:_READ]
-    param = error.get("param")
-    return Said(
-        status=status,
-        form=Form.ENVELOPE,
-        code=_text(error.get("code"))[:200].lower(),
-        type=_text(error.get("type"))[:200].lower(),
-        param=_text(param)[:200] if param is not None else None,
-        message=message,
-        text=message.lower(),
-        hit=ratelimits.parse_hit(message),
-        edge=edge,
-    )
-
-
-def _text(value: Any) -> str:
-    if isinstance(value, str):
-        return value
-    if value is None or isinstance(value, bool):
-        return ""
-    if isinstance(value, int | float):
-        return repr(value) if abs(value) < 1e15 else ""
-    if isinstance(value, dict):  # a message within a message
-        return _text(value.get("message"))
-    if isinstance(value, list):
-        return "; ".join(_text(item) for item in value[:5] if isinstance(item, str))
-    return ""
-
-
-def _error_of(parsed: Any) -> dict[str, Any] | None:
-    """The error object of any envelope OpenAI was seen to use, or None where there is none."""
-    if isinstance(parsed, list):
-        parsed = parsed[0] if parsed else None
-    if not isinstance(parsed, dict):
-        return None
-    error = parsed.get("error")
-    if isinstance(error, list):
-        error = error[0] if error else None
-    if isinstance(error, dict) and error:
-        return error
-    if isinstance(error, str) and error:
-        described = parsed.get("error_description")
-        if isinstance(described, str):  # OAuth: the name in `error`, the words beside it
-            return {"code": error, "message": described}
-        return {"message": error, "code": parsed.get("code"), "type": parsed.get("type")}
-    if isinstance(parsed.get("message"), str) and any(parsed.get(name) is not None for name in ("code", "type", "param")):
-        return parsed  # the Administration API's bare form, a stream's error event, the SDK's `exc.body`
-    return None
-
-
-# Failures inside a success ------------------------------------------------------------------------------------------------------
-
-_SIGNS = re.compile(rb'"(?:object|id|data|results|text|deleted|created|input_tokens|value|model|output)"')
-_BINARY = ("audio/", "image/", "video/", "application/octet-stream", "multipart/", "application/pdf", "application/zip")
-_TEXT_ANSWERS = ("/audio/", "/content", "/files")
-
-
-def _plainly_good(answer: WireAnswer) -> bool:
-    """Whether a cheap look is enough: a JSON object with the marks of an answer and no error anywhere in it."""
-    body = answer.body
-    return (
-        body[:1] == b"{"
-        and body.rstrip()[-1:] == b"}"
-        and b'"error"' not in body
-        and _SIGNS.search(body, 0, 4096) is not None
-        and (not answer.endpoint.endswith("/models") or b'"data"' in body)
-    )
-
-
-def _inside_a_success(answer: WireAnswer) -> dict[str, Any] | Said | None:
-    """The failure that a 2xx carries, or None for a good answer. An incomplete response is a good one: the model answered."""
-    body = answer.body
-    if answer.status in (202, 204, 205) and not body:
-        return None
-    content = _header(answer, "content-type").lower()
-    if content.startswith(_BINARY):
-        return None
-    if _looks_streamed(answer):
-        return _stream_error(body)
-    parsed = _parse(body)
-    if isinstance(parsed, dict):
-        error = _failure_of(parsed)
-        if error is not None:
-            return error
-        good = _SIGNS.search(body) is not None or _from_openai(answer) or parsed.get("error", "") is None
-        if good and (not answer.endpoint.endswith("/models") or "data" in parsed):
-            return None
-    elif body.lstrip()[:1] != b"<":
-        plain = any(part in answer.endpoint for part in _TEXT_ANSWERS) or (content.startswith("text/") and _from_openai(answer))
-        if plain or (not body and (not answer.headers or _from_openai(answer)) and not answer.endpoint.endswith("/models")):
-            return None
-        if len(body) > _MOST and body[:1] == b"{" and _from_openai(answer):
-            return None
-    text = body[:_READ].decode("utf-8", "replace").strip()
-    title = _TITLE.search(text)
-    form = Form.HTML if text[:1] == "<" else Form.TEXT
-    return Said(answer.status, form, message=" ".join(title[1].split()) if title else "")
-
-
-_THINGS = ("fine_tuning", "fine-tune", "batch", "thread", "vector_store", "eval", "video", "upload", "file")
-
-
-def _failure_of(parsed: dict[str, Any]) -> dict[str, Any] | None:
-    """The failure of a JSON answer to a call that went well. The failure of a job that was only looked up is not one."""
-    kind = parsed.get("object")
-    if isinstance(kind, str) and kind.startswith(_THINGS):
-        return None
-    if isinstance(parsed.get("error"), dict | list | str):
-        error = _error_of(parsed)
-        if error is not None:
-            return error
-    if parsed.get("status") == "failed" and kind == "response":
-        return {"message": "the response failed without saying why"}
-    return None
-
-
-_ERROR_HERE = re.compile(rb'"(?:error)"\s*:\s*[^n\s]|"type"\s*:\s*"(?:error|response\.failed)"|"status"\s*:\s*"failed"')
-
-
-def _looks_streamed(answer: WireAnswer) -> bool:
-    head = answer.body[:64].lstrip(b"\xef\xbb\xbf \r\n")
-    return head.startswith((b"data:", b"event:", b": ", b"id:")) or _header(answer, "content-type").startswith("text/event-stream")
-
-
-def _stream_error(body: bytes) -> dict[str, Any] | None:
-    """The first failure in a stream of events: it is the specific one, the `response.failed` after it is often generic."""
-    for data in _events(body):
-        if _ERROR_HERE.search(data) is None:
-            continue
-        event = _parse(data)
-        if not isinstance(event, dict):
-            continue
-        response = event.get("response")
-        if isinstance(response, dict):
-            error = _failure_of({"object": "response", **response})
-        elif event.get("type") == "error" or "error" in event:
-            error = _error_of(event)
-        else:
-            error = None
-        if error is not None:
-            return error if error.get("type") != "error" else {**error, "type": None}
-    return None
-
-
-def _events(body: bytes) -> Iterator[bytes]:
-    """The data of each event; the data lines of one event are joined."""
-    lines: list[bytes] = []
-    for line in body[:_MOST].splitlines():
-        if line.startswith(b"data:"):
-            lines.append(line[5:].strip())
-        elif not line.strip() and lines:
-            yield b"\n".join(lines)
-            lines = []
-    if lines:
-        yield b"\n".join(lines)
-
-
-# Evidence beside the body -------------------------------------------------------------------------------------------------------
-
-
-def _header(answer: WireAnswer, wanted: str) -> str:
-    return next((value for name, value in answer.headers if name.lower() == wanted), "")
-
-
-def _from_openai(answer: WireAnswer) -> bool:
-    """Whether the headers show that OpenAI or the edge before it answered."""
-    return any(
-        name.startswith(("openai-", "x-openai-"))
-        or name in ("x-request-id", "cf-ray")
-        or (name == "server" and "cloudflare" in value.lower())
-        for name, value in ((name.lower(), value) for name, value in answer.headers)
-    )
+_ADDRESS = re.compile(r"(?:https?:)?//([^/?#@\s]{1,100})")
 
 
 def _redirect(answer: WireAnswer) -> Classification:
-    host = re.match(r"(?:https?:)?//([^/?#@\s]{1,100})", _header(answer, "location"))
+    location = next((value for name, value in answer.headers if name.lower() == "location"), "")
+    host = _ADDRESS.match(location)
     return Classification(
         Verdict.FAILED,
         _K.NETWORK_NOT_OPENAI,
         message="redirect",
         scope=KINDS[_K.NETWORK_NOT_OPENAI].scope,
-        hint=f"it redirects to {clean(redact(host[1]), 100)}" if host else "it redirects",
+        hint=f"it redirects to {label(host[1])}" if host else "it redirects",
     )
 
 
@@ -693,7 +438,7 @@ def _transport(answer: WireAnswer) -> Classification:
     fault = answer.fault
     assert fault is not None  # noqa: S101 - the caller looked
     kind, words = _FAULTS[fault]
-    own = clean(redact(answer.fault_text), 200) if answer.fault_text else None
+    own = label(answer.fault_text, 200)
     return Classification(
         Verdict.FAILED,
         kind,
@@ -702,36 +447,3 @@ def _transport(answer: WireAnswer) -> Classification:
         scope=KINDS[kind].scope,
         hint=f"{words}: {own}" if own else words,
     )
-
-
-# Templates ----------------------------------------------------------------------------------------------------------------------
-
-_TEMPLATE: tuple[tuple[re.Pattern[str], str], ...] = (
-    (re.compile(r"https?://[^\s'\"<>)]+?(?=[.,]?(?:[\s'\"<>)]|\Z))"), "<url>"),
-    (re.compile(r"[\w.+-]{1,64}@[\w-]{1,64}\.[\w.]{1,64}\w"), "<email>"),
-    (re.compile(r"\b(?:\d{1,3}\.){3}\d{1,3}\b|\b(?:[0-9a-f]{0,4}:){3,7}[0-9a-f]{0,4}\b", re.IGNORECASE), "<ip>"),
-    (re.compile(r"\borg(?:anization)?-[\w-]{4,}|(?<=\borganization )[`'\"]?(?=\S*[\d*_-])[\w*-]+[`'\"]?"), "<organization>"),
-    (re.compile(r"\bproj_[\w-]+"), "<project>"),
-    (re.compile(r"\breq_[\w-]+"), "<request>"),
-    (
-        re.compile(
-            r"\b(?:resp|msg|chatcmpl|cmpl|run|thread|asst|file|batch|vs|vsfb|ftjob|key|user|step|call|rs|conv|evt)[_-]\w{8,}"
-        ),
-        "<id>",
-    ),
-    (re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE), "<id>"),
-    (re.compile(r"(?<=[Mm]odel )[`'\"][^`'\"\s]{1,120}[`'\"]|(?<=[Mm]odel: )[`'\"]?[\w.:/-]{1,120}[`'\"]?"), "<model>"),
-    (re.compile(r"(?<=reached for )(?!project |organization |images |requests |tokens )\S+(?= )"), "<model>"),
-    (re.compile(r"(?<=too large for )\S+(?: \(for limit [^)]*\))?"), "<model>"),
-    (re.compile(r"\b(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{20,}|\b[A-Za-z0-9_+/=-]{40,}"), "<id>"),
-    (re.compile(r"\b(?:\d+(?:\.\d+)?(?:ms|h|m|s|d))+\b"), "<duration>"),
-    (re.compile(r"(?<![A-Za-z\d])\d[\d.,:]*(?<![.,:])"), "<n>"),
-)
-
-
-def template(message: str) -> str:
-    """`message` with keys, ids, addresses, model names and numbers replaced: the same cause gives the same words, safe to store."""
-    text = redact(message[:2000])
-    for pattern, name in _TEMPLATE:
-        text = pattern.sub(name, text)
-    return clean(" ".join(text.split()), 500)

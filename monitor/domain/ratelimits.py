@@ -211,7 +211,9 @@ def _scaled(text: str | None, factor: float) -> float | None:
 
 def _until(text: str | None, now: datetime | None) -> float | None:
     at = _date(text)
-    return (at - now).total_seconds() if at is not None and now is not None else None
+    if at is None or now is None or now.tzinfo is None:
+        return None
+    return (at - now).total_seconds()
 
 
 def _date(text: str | None) -> datetime | None:

@@ -26,6 +26,11 @@ def redact_body(body: bytes, limit: int = 4096) -> str:
     return clean(redact(body[: 2 * limit].decode("utf-8", "replace")), limit)
 
 
+def label(text: str | None, limit: int = 120) -> str:
+    """A short text of OpenAI's, such as a code or a name, safe to store: redacted, long tokens replaced; empty for None."""
+    return clean(_LONG_TOKEN.sub("<id>", redact(text)), limit) if text else ""
+
+
 def clean(text: str, limit: int) -> str:
     """`text` as a database and a page can take it: no lone surrogates, no control characters but breaks, at most `limit` long."""
     if not text.isprintable():
@@ -75,3 +80,38 @@ _PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], Callable[[re.Match[str]
     (("cookie",), re.compile(r"(?i)((?:set-)?cookie[\"']?\s*[:=,]\s*[\"']?)([^\"'\r\n]{8,})"), lambda m: m[1] + "…"),
     (("://",), re.compile(r"(://)[^\s/@'\"]+(?=@)"), lambda m: m[1] + "…"),
 )
+
+
+_LONG_TOKEN = re.compile(r"(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{20,}|[A-Za-z0-9_+/=-]{48,}")
+"""Whatever it is, it is no word; it may be a secret in a shape that nobody knows."""
+
+_MODELS = (
+    ("odel", re.compile(r"(?<=[Mm]odel )[`'\"][^`'\"\s]{1,120}[`'\"]|(?<=[Mm]odel: )[`'\"]?[\w.:/-]{1,120}[`'\"]?")),
+    ("reached for ", re.compile(r"(?<=reached for )(?!project |organization |images |requests |tokens )\S+(?= )")),
+    ("too large for ", re.compile(r"(?<=too large for )(?!project |organization )\S+(?: \(for limit [^)]*\))?")),
+)
+_VARIES = re.compile(
+    r"""(?P<url>https?://[^\s'"<>]+?(?=[.,;:!?)\]]*(?:['"<>]|\Z)))
+    |(?P<email>[\w.+-]{1,64}@[\w-]{1,64}\.[\w.]{1,64}\w)
+    |(?P<ip>\b(?:\d{1,3}\.){3}\d{1,3}\b|\b(?:[0-9a-fA-F]{0,4}:){3,7}[0-9a-fA-F]{0,4}\b)
+    |(?P<organization>\borg-[\w*-]+)
+    |(?P<project>\bproj_[\w*-]+)
+    |(?P<request>\breq_[\w*-]+)
+    |(?P<id>\b(?:resp|msg|chatcmpl|cmpl|run|thread|asst|file|batch|vs|vsfb|ftjob|key|user|step|call|rs|conv|evt)[_-]\w{8,}
+        |\b[0-9a-fA-F]{8}-(?:[0-9a-fA-F]{4}-){3}[0-9a-fA-F]{12}\b
+        |(?=[A-Za-z_-]*\d)[A-Za-z0-9_-]{20,}|[A-Za-z0-9_+/=-]{48,})
+    |(?P<duration>\b(?:\d+(?:\.\d+)?(?:ms|h|m|s|d))+\b)
+    |(?P<n>(?<![A-Za-z\d])\d[\d.,:]*(?<![.,:]))""",
+    re.VERBOSE,
+)
+
+
+def template(message: str) -> str:
+    """`message` with keys, ids, addresses, model names and numbers replaced: the same cause gives the same words, safe to store."""
+    text = redact(message[:2000])
+    for sign, pattern in _MODELS:
+        if sign in text:
+            text = pattern.sub("<model>", text)
+    # Word by word, because most words need no look and patterns over whole texts were the classifier's greatest cost.
+    words = (word if word.isalpha() else _VARIES.sub(lambda found: f"<{found.lastgroup}>", word) for word in text.split())
+    return clean(" ".join(words), 500)
