@@ -192,7 +192,7 @@ def retry_after(
     for seconds in (
         _scaled(said.get("retry-after-ms"), 1e-3),
         _scaled(said.get("retry-after"), 1.0),
-        _until(said.get("retry-after"), now or _date(said.get("date"))),
+        _until(said.get("retry-after"), now, said.get("date")),
         _told(message),
         max((bucket.reset for bucket in shown if bucket.remaining == 0 and bucket.reset), default=None),
     ):
@@ -209,11 +209,12 @@ def _scaled(text: str | None, factor: float) -> float | None:
     return seconds if math.isfinite(seconds) else None
 
 
-def _until(text: str | None, now: datetime | None) -> float | None:
+def _until(text: str | None, now: datetime | None, answered: str | None) -> float | None:
     at = _date(text)
-    if at is None or now is None or now.tzinfo is None:
+    if at is None:
         return None
-    return (at - now).total_seconds()
+    now = now or _date(answered)
+    return (at - now).total_seconds() if now is not None and now.tzinfo is not None else None
 
 
 def _date(text: str | None) -> datetime | None:

@@ -15,9 +15,44 @@ def tail(secret: str) -> str:
 def redact(text: str) -> str:
     """`text` without anything that looks like a credential; of a key at most its last four characters stay."""
     lowered = text.lower()
+    if _ECHO in lowered:
+        text = _without_echoes(text)
+        lowered = text.lower()
     for signs, pattern, replacement in _PATTERNS:
-        if any(sign in lowered for sign in signs):
-            text = pattern.sub(replacement, text)
+        for sign in signs:
+            if sign in lowered:
+                text = pattern.sub(replacement, text)
+                break
+    return text
+
+
+_ECHO = "api key provided:"
+_ECHO_ENDS = re.compile(r"[\"\r\n]|\Z")
+
+
+def echoed_key(message: str, start: int = 0) -> tuple[int, int] | None:
+    """Where in a message (from `start` on) OpenAI echoes the key it refuses, as start and end; None where it echoes none.
+
+    What it echoes is whatever was sent: a key, another provider's, a password, a sentence. Short ones come unmasked.
+    """
+    begin = message.lower().find(_ECHO, start)
+    if begin < 0:
+        return None
+    begin += len(_ECHO)
+    end = message.lower().find(". you can ", begin, begin + 1000)
+    if end < 0:
+        found = _ECHO_ENDS.search(message, begin)
+        end = found.start() if found else len(message)
+    return begin, end
+
+
+def _without_echoes(text: str) -> str:
+    at = 0
+    while (span := echoed_key(text, at)) is not None:
+        begin, end = span
+        shown = " " + tail(text[begin:end].strip().strip("'"))
+        text = text[:begin] + shown + text[end:]
+        at = begin + len(shown)
     return text
 
 
@@ -50,8 +85,6 @@ def _value(match: re.Match[str]) -> str:
 
 
 _PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
-    # What OpenAI echoes of a refused key is whatever was sent: a password, a sentence, another provider's key.
-    (("api key provided",), re.compile(r"(?is)(api key provided:\s*)(.*?)(?=\.\s+you can (?:find|obtain)|[\r\n}]|\Z)"), _value),
     (
         ("bearer", "basic"),
         re.compile(r"(?i)((?:bearer|basic)\s+)(?!(?:auth|or|token|realm|in|header)\b)([^\s'\",;\\]{6,})"),

@@ -98,7 +98,10 @@ class FailureKind(StrEnum):
     @property
     def lane(self) -> Lane:
         """The family, which is the part before the dot."""
-        return Lane(self.value.partition(".")[0])
+        return _LANES[self]
+
+
+_LANES = {kind: Lane(kind.value.partition(".")[0]) for kind in FailureKind}
 
 
 @dataclass(frozen=True, slots=True)
