@@ -301,7 +301,7 @@ class DotEnv:
             return
         bindings = list(parse_stream(StringIO(text)))
         self._values = {found.key: found.value for found in bindings if found.key and found.value is not None}
-        self.broken_lines = tuple(found.original.line for found in bindings if found.error)
+        self.broken_lines = tuple(found.original.line for found in bindings if found.error or (found.key and found.value is None))
 
 
 def _is_settled(state: FileState | None) -> bool:
