@@ -6,13 +6,13 @@ a type or a message to read: `model_not_found` comes as 400, 403 and 404, and a 
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
 from monitor.domain import ratelimits
 from monitor.domain.envelope import Form, Said, failure_in
 from monitor.domain.observation import Classification, RateLimitHit, RateLimitSnapshot, TransportFault, Verdict, WireAnswer
-from monitor.domain.redact import echoed_key, label, tail, template
+from monitor.domain.redact import echoed_key, label, redact, tail, template
 from monitor.domain.taxonomy import KINDS, FailureKind, Lane, Scope
 
 __all__ = ["RULES", "Rule", "classify", "template"]
@@ -318,7 +318,7 @@ _INCONCLUSIVE = frozenset({_K.CLIENT_BAD_REQUEST, _K.UNKNOWN})
 
 
 def _result(kind: FailureKind, said: Said, answer: WireAnswer, now: datetime | None) -> Classification:
-    hit = said.hit if kind.lane is Lane.RATE else None
+    hit = _storable(said.hit) if said.hit is not None and kind.lane is Lane.RATE else None
     shown = ratelimits.snapshots(answer.headers) if kind.lane is Lane.RATE else ()
     wait = None
     if kind.lane in (Lane.RATE, Lane.QUOTA, Lane.SERVER, Lane.NETWORK):
@@ -336,6 +336,13 @@ def _result(kind: FailureKind, said: Said, answer: WireAnswer, now: datetime | N
         missing_scopes=_missing_scopes(said.message) if kind is _K.AUTH_MISSING_SCOPE else (),
         hint=_hint(kind, said),
     )
+
+
+def _storable(hit: RateLimitHit) -> RateLimitHit:
+    """The names in the text are whatever the caller called them."""
+    named = (hit.model, hit.pool, hit.project, hit.organization)
+    model, pool, project, organization = (redact(name) if name else None for name in named)
+    return replace(hit, model=model, pool=pool, project=project, organization=organization)
 
 
 _WHOSE = re.compile(r"\b(?:in|for|your|this) (project|organization)\b", re.IGNORECASE)

@@ -35,9 +35,10 @@ def go_duration(text: str) -> float | None:
 
 _NUMBER = r"(\d[\d,]{0,20}(?:\.\d{1,9})?)"
 _NAME = r"([^\s,()]{1,200})"
-_LIMIT = re.compile(rf"\blimit:? {_NUMBER}")
-_USED = re.compile(rf"\b(?:used|current):? {_NUMBER}")
-_REQUESTED = re.compile(rf"\brequested:? {_NUMBER}")
+_LIMIT = re.compile(rf"limit:? {_NUMBER}")
+_USED = re.compile(rf"used:? {_NUMBER}")
+_CURRENT = re.compile(rf"current:? {_NUMBER}")
+_REQUESTED = re.compile(rf"requested:? {_NUMBER}")
 _METRIC = re.compile(r"\b([a-z][a-z_-]{0,30}|concurrent [a-z]{1,20}) per (sec|min|hour|day)")
 _ABBREVIATION = re.compile(r"\b(r|t|i|a)p(s|m|h|d)\b")
 _ENQUEUED = re.compile(rf"limit: {_NUMBER} (enqueued tokens)")
@@ -64,6 +65,8 @@ def parse_hit(message: str | None) -> RateLimitHit | None:
         return None
     metric, window = _metric(text)
     limit, used = _number(_LIMIT, text), _number(_USED, text)
+    if used is None:
+        used = _number(_CURRENT, text)
     if (active := _ACTIVE.search(text)) is not None:
         metric, limit = active[2], _float(active[1])
         used = float(int(active[3]) + int(active[4])) if active[3] else None
@@ -80,9 +83,9 @@ def parse_hit(message: str | None) -> RateLimitHit | None:
         limit=limit,
         used=used,
         requested=_number(_REQUESTED, text),
-        model=model or _name(_FOR_THE_MODEL, message),
+        model=model or (_name(_FOR_THE_MODEL, message) if "for the model" in text else None),
         pool=_name(_POOL, message),
-        project=_name(_PROJECT, message),
+        project=_name(_PROJECT, message) if "project " in text else None,
         organization=_name(_ORGANIZATION, message),
     )
 

@@ -15,7 +15,7 @@ def tail(secret: str) -> str:
 def redact(text: str) -> str:
     """`text` without anything that looks like a credential; of a key at most its last four characters stay."""
     lowered = text.lower()
-    if _ECHO in lowered:
+    if "api key provided:" in lowered:
         text = _without_echoes(text)
         lowered = text.lower()
     for signs, pattern, replacement in _PATTERNS:
@@ -26,7 +26,8 @@ def redact(text: str) -> str:
     return text
 
 
-_ECHO = "api key provided:"
+_ECHO = re.compile("api key provided:", re.IGNORECASE)
+_ECHO_ENDS_WELL = re.compile(r"\. you can ", re.IGNORECASE)
 _ECHO_ENDS = re.compile(r"[\"\r\n]|\Z")
 
 
@@ -35,15 +36,11 @@ def echoed_key(message: str, start: int = 0) -> tuple[int, int] | None:
 
     What it echoes is whatever was sent: a key, another provider's, a password, a sentence. Short ones come unmasked.
     """
-    begin = message.lower().find(_ECHO, start)
-    if begin < 0:
+    lead = _ECHO.search(message, start)
+    if lead is None:
         return None
-    begin += len(_ECHO)
-    end = message.lower().find(". you can ", begin, begin + 1000)
-    if end < 0:
-        found = _ECHO_ENDS.search(message, begin)
-        end = found.start() if found else len(message)
-    return begin, end
+    end = _ECHO_ENDS_WELL.search(message, lead.end(), lead.end() + 1000) or _ECHO_ENDS.search(message, lead.end())
+    return lead.end(), end.start() if end else len(message)
 
 
 def _without_echoes(text: str) -> str:

@@ -1,0 +1,353 @@
+"""The words for each failure, as a tired person reads them at three in the morning.
+
+Blanks such as `{key}` and `{limits_page}` are filled in by `diagnosis`; all may stand in the middle of a sentence.
+"""
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from enum import Enum, StrEnum, auto
+
+from monitor.domain.taxonomy import FailureKind
+
+
+class Confidence(StrEnum):
+    """How sure the cause is."""
+
+    CERTAIN = "certain"
+    """The answer itself says so."""
+    LIKELY = "likely"
+    POSSIBLE = "possible"
+    """One of several: the answer does not tell them apart."""
+
+
+@dataclass(frozen=True, slots=True)
+class Words:
+    """What happened, why, how sure that is, and the one thing to do now."""
+
+    summary: str
+    cause: str
+    confidence: Confidence
+    next_step: str
+
+
+_CERTAIN, _LIKELY, _POSSIBLE = Confidence.CERTAIN, Confidence.LIKELY, Confidence.POSSIBLE
+_ORGANIZATION = "platform.openai.com → Settings → Organization"
+_K = FailureKind
+
+WORDS: dict[FailureKind, Words] = {
+    _K.AUTH_INVALID_KEY: Words(
+        "OpenAI refuses {key}.",
+        "{hint}Mistyped, cut short when pasted, revoked, deleted or expired: OpenAI gives the same answer for all of these.",
+        _POSSIBLE,
+        "See in {keys_page} whether the key is still listed; if not, create one and put it into the `secret` of {toml}.",
+    ),
+    _K.AUTH_WRONG_PROJECT: Words(
+        "{key} belongs to another project than the one the request names{project_id}.",
+        "The OpenAI-Project header does not match the key. Often an OPENAI_PROJECT_ID stems from another project's environment.",
+        _CERTAIN,
+        "Compare the `project_id` of {toml} with {general_page}; correct the id, or use a key of that project.",
+    ),
+    _K.AUTH_WRONG_ORGANIZATION: Words(
+        "{key} does not belong to the organization the request names.",
+        "The OpenAI-Organization header does not match the key. A project's key needs no such header.",
+        _CERTAIN,
+        f"Remove `organization` (OPENAI_ORG_ID) from {{toml}}, or set the id shown in {_ORGANIZATION} → General.",
+    ),
+    _K.AUTH_NO_ORGANIZATION: Words(
+        "the owner of {key} is in no organization.",
+        "The key belongs to a user who left the organization, or was removed from it.",
+        _CERTAIN,
+        f"Invite the user again in {_ORGANIZATION} → Members, or replace the key by one of a service account.",
+    ),
+    _K.AUTH_ACCOUNT_DEACTIVATED: Words(
+        "OpenAI has deactivated the account behind {key}.",
+        "OpenAI closed the account and has written to its owner why. Every key of the account is affected.",
+        _CERTAIN,
+        "Let the organization's owner find OpenAI's e-mail and answer it at help.openai.com; nothing can be mended here.",
+    ),
+    _K.AUTH_IP_NOT_ALLOWED: Words(
+        "{key} may not be used from this machine's address.",
+        "An IP allowlist is on and lacks the address this request came from. A project's list replaces the organization's.",
+        _CERTAIN,
+        f"Add this machine's public address to the IP allowlist of {{project}}, or of {_ORGANIZATION}; it takes up to 15 minutes.",
+    ),
+    _K.AUTH_WRONG_REGION_HOST: Words(
+        "{project} has to be reached at another regional host.",
+        "Its data stays in one region, and the request went to the wrong host ({base_url}).",
+        _CERTAIN,
+        "Set the `base_url` of {toml} to {host}.",
+    ),
+    _K.AUTH_MISSING_SCOPE: Words(
+        "{key} is alive, but lacks {scopes}.",
+        "A restricted key, or its owner's role is too small. If keys of several projects say so at once, it is OpenAI's fault: "
+        "that happened in April 2026.",
+        _LIKELY,
+        "Edit the key in {keys_page} and allow {scopes}; if it is allowed already, look at its owner's role in the project.",
+    ),
+    _K.AUTH_MISSING_CREDENTIALS: Words(
+        "The request reached OpenAI without a key.",
+        "The key is empty or not set, or something on the way removed the Authorization header.",
+        _LIKELY,
+        "Check that the `secret` of {toml} holds the key, and that no proxy removes the Authorization header.",
+    ),
+    _K.AUTH_UNKNOWN: Words(
+        "OpenAI refuses {key} for a reason the monitor does not know.",
+        "The answer is none of the known refusals. OpenAI's own words stand in the evidence.",
+        _POSSIBLE,
+        "Read OpenAI's words in the evidence, then look at the key in {keys_page}.",
+    ),
+    _K.ACCESS_MODEL_NOT_ALLOWED: Words(
+        "{project} may not use {model}.",
+        "The model is not on the list of models this project is allowed to use. The key itself is fine.",
+        _CERTAIN,
+        "Allow {model} in {limits_page} → Model usage, or take it out of the `models` of {toml}.",
+    ),
+    _K.ACCESS_MODEL_NOT_FOUND: Words(
+        "{model} does not exist for {project}.",
+        "A misspelt name, a model this organization has no access to, or one that is gone: OpenAI gives one answer for all three.",
+        _POSSIBLE,
+        "Compare the name with platform.openai.com/docs/models; if it is right, look at {limits_page} → Model usage.",
+    ),
+    _K.ACCESS_MODEL_RETIRED: Words(
+        "OpenAI has retired {model}.",
+        "The model was shut down and does not come back.",
+        _CERTAIN,
+        "Move the service, and the `models` of {toml}, to the successor named on platform.openai.com/docs/deprecations.",
+    ),
+    _K.ACCESS_ORGANIZATION_UNVERIFIED: Words(
+        "the organization must be verified before it may use {model} like this.",
+        "OpenAI serves this model or feature to verified organizations only. Key and project are fine.",
+        _CERTAIN,
+        f"Let an owner click {_ORGANIZATION} → General → Verify Organization; it takes up to 15 minutes to work.",
+    ),
+    _K.ACCESS_REGION_UNSUPPORTED: Words(
+        "OpenAI does not serve the country this request came from.",
+        "The public address of this machine, its proxy or its VPN lies in a country that OpenAI does not support.",
+        _CERTAIN,
+        "Route this machine's traffic to OpenAI through a supported country: change the proxy, VPN or egress.",
+    ),
+    _K.ACCESS_POLICY: Words(
+        "a policy of {project} or its organization forbids this request.",
+        "An administrator switched off what was asked for, such as a service tier or a hosted tool.",
+        _CERTAIN,
+        "Allow it in {limits_page}, or stop asking for it in the service.",
+    ),
+    _K.RATE_REQUESTS: Words(
+        "a {limit} for {model} was reached.{over}",
+        "Traffic comes faster than the limit allows. The answer does not say whether it is the project's or the organization's.{numbers}",
+        _LIKELY,
+        f"Spread the calls over time; if it goes on, compare {{limits_page}} with {_ORGANIZATION} → Limits and raise the one in the way.",
+    ),
+    _K.RATE_TOKENS: Words(
+        "a {limit} for {model} was reached (tokens).{over}",
+        "Traffic uses tokens faster than the limit allows. The answer does not say whether it is the project's or the "
+        "organization's.{numbers}",
+        _LIKELY,
+        f"Send fewer tokens; if it goes on, compare {{limits_page}} with {_ORGANIZATION} → Limits and raise the one in the way.",
+    ),
+    _K.RATE_OTHER: Words(
+        "a {limit} was reached.{over}",
+        "More was asked for at once than OpenAI allows. The answer does not say whose limit it is.{numbers}",
+        _LIKELY,
+        f"Wait and spread the calls; if it goes on, compare {{limits_page}} with {_ORGANIZATION} → Limits.",
+    ),
+    _K.RATE_REQUEST_TOO_LARGE: Words(
+        "one request is larger than the whole {limit} for {model}.",
+        "Waiting does not help: a request of this size never fits.{numbers}",
+        _CERTAIN,
+        "Send less at once (a shorter input, a lower output cap), or raise the limit in {limits_page}.",
+    ),
+    _K.RATE_SLOW_DOWN: Words(
+        "OpenAI asks to slow down.{over}",
+        "Traffic grew faster than OpenAI can follow. This happens inside the limits too.",
+        _CERTAIN,
+        "Go back to the earlier rate, hold it for 15 minutes, then grow by at most half every 15 minutes.",
+    ),
+    _K.QUOTA_CREDITS: Words(
+        "the organization's prepaid credits are used up. Every project of it is stopped.",
+        "The credit balance is empty. Listing models still works; calls do not, and retrying does not help.",
+        _CERTAIN,
+        f"Add credits in {_ORGANIZATION} → Billing, and switch on auto recharge there.",
+    ),
+    _K.QUOTA_PROJECT_SPEND: Words(
+        "{project} has reached its monthly spend limit and is stopped.",
+        "The hard limit of this project is enforced. Other projects go on.",
+        _CERTAIN,
+        "Raise the spend limit in {limits_page}, or wait until {next_month}.",
+    ),
+    _K.QUOTA_ORGANIZATION_SPEND: Words(
+        "the organization has reached its monthly spend limit. Every project of it is stopped.",
+        "The hard limit of the organization is enforced.",
+        _CERTAIN,
+        f"Raise the spend limit in {_ORGANIZATION} → Limits, or wait until {{next_month}}.",
+    ),
+    _K.QUOTA_ORGANIZATION_USAGE: Words(
+        "the organization has reached the usage limit that OpenAI set for it. Every project of it is stopped.",
+        "OpenAI assigns this limit. It is not a setting of yours.",
+        _CERTAIN,
+        f"Ask OpenAI for a higher limit in {_ORGANIZATION} → Limits.",
+    ),
+    _K.QUOTA_BILLING_INACTIVE: Words(
+        "billing of the organization is not active. Every project of it is stopped.",
+        "A payment failed, or no payment method is set.",
+        _LIKELY,
+        f"Check payment method and open invoices in {_ORGANIZATION} → Billing.",
+    ),
+    _K.QUOTA_EXHAUSTED: Words(
+        "the quota is used up. OpenAI refuses calls until somebody pays or raises a limit.",
+        "No credits left, or a monthly limit reached. This older wording of OpenAI's does not say which.",
+        _POSSIBLE,
+        f"Look at the balance in {_ORGANIZATION} → Billing; if there is money, look at the spend limits in {{limits_page}}.",
+    ),
+    _K.SERVER_ERROR: Words(
+        "OpenAI answered with an error of its own.{over}",
+        "A fault on OpenAI's side. Key, settings and money are not to blame.",
+        _LIKELY,
+        "Wait, and see whether other projects have it too; if it lasts, report it at help.openai.com with the request id.",
+    ),
+    _K.SERVER_OVERLOADED: Words(
+        "OpenAI is overloaded and turned the request away.{over}",
+        "More demand at OpenAI than it can serve now. Key, settings and money are not to blame.",
+        _CERTAIN,
+        "Wait: it passes by itself; if it lasts, let the service use another model.",
+    ),
+    _K.NETWORK_TIMEOUT: Words(
+        "no complete answer from {base_url} in time.",
+        "{hint}The network, a proxy or OpenAI is slow. It says nothing about the key.",
+        _POSSIBLE,
+        "See on the overview whether all projects have it: if so, check this machine's network and proxy, then status.openai.com.",
+    ),
+    _K.NETWORK_UNREACHABLE: Words(
+        "cannot connect to {base_url}.",
+        "{hint}Name resolution, a firewall, a proxy or the address is at fault. It says nothing about the key.",
+        _LIKELY,
+        "Check DNS, firewall and proxy of this machine and the `base_url` of {toml}; `python -m monitor doctor` looks at each.",
+    ),
+    _K.NETWORK_TLS: Words(
+        "no secure connection to {base_url}.",
+        "{hint}Root certificates are missing or old on this machine, or a proxy inspects the traffic.",
+        _LIKELY,
+        "Install the system's ca-certificates, or set SSL_CERT_FILE to a file that holds your company's root certificate.",
+    ),
+    _K.NETWORK_NOT_OPENAI: Words(
+        "something other than OpenAI answered at {base_url}.",
+        "{hint}A wrong base URL, a proxy's page, a captive portal, or a block at the edge.",
+        _LIKELY,
+        "Check that the `base_url` of {toml} is right and ends in /v1; then open it from this machine and read what answers.",
+    ),
+    _K.CLIENT_BAD_REQUEST: Words(
+        "OpenAI finds the request itself wrong. Key, project and money are fine.",
+        "A parameter, a feature of the model or the content does not fit. OpenAI's own words stand in the evidence.",
+        _LIKELY,
+        "Correct the request in the service that sends it; nobody needs to be woken.",
+    ),
+    _K.CLIENT_CONFIGURATION: Words(
+        "{key} cannot be used as it is configured.",
+        "{problem}.",
+        _CERTAIN,
+        "Correct the variable or file that the `secret` of {toml} names; it is read again by itself.",
+    ),
+    _K.UNKNOWN: Words(
+        "the monitor does not understand this answer, so it changes nothing.",
+        "It is like nothing known of OpenAI. The raw answer is kept.",
+        _POSSIBLE,
+        "Read the raw answer on the evidence page; if it comes again, report it so that the monitor can learn it.",
+    ),
+}
+
+
+class Case(Enum):
+    """A context that knows more than the kind alone."""
+
+    NOT_A_KEY = auto()
+    """What was sent does not look like a key of OpenAI."""
+    KEY_WORKED = auto()
+    """The key was accepted before."""
+    USER_KEY_WORKED = auto()
+    MAY_NOT_LIST = auto()
+    """The scope to list models is missing."""
+    WRONG_ADDRESS = auto()
+    """OpenAI does not know the path."""
+    PROJECT_LIMIT = auto()
+    ORGANIZATION_LIMIT = auto()
+
+
+_REPLACE_KEY = (
+    "See in {keys_page} whether the key is still listed; if not, create a new one and put it into the `secret` of {toml}."
+)
+
+INSTEAD: dict[Case, Words] = {
+    Case.NOT_A_KEY: Words(
+        "OpenAI refuses {key}: it does not look like a key of OpenAI.",
+        "{hint}A variable was not filled in, or the wrong value was pasted.",
+        _LIKELY,
+        "Put the real key into the `secret` of {toml}; it is read again by itself.",
+    ),
+    Case.KEY_WORKED: Words(
+        "OpenAI refuses {key}, which worked before.",
+        "Revoked, rotated, deleted or expired: OpenAI gives the same answer for all of these.",
+        _LIKELY,
+        _REPLACE_KEY,
+    ),
+    Case.USER_KEY_WORKED: Words(
+        "OpenAI refuses {key}, which worked before.",
+        "Revoked, rotated, deleted or expired, or its owner lost access: it is a user's key and goes when the user goes.",
+        _LIKELY,
+        _REPLACE_KEY,
+    ),
+    Case.MAY_NOT_LIST: Words(
+        "{key} is alive, but may not list models ({scopes}).",
+        "A restricted key. Many such keys work well in production. If keys of several projects say so at once, it is OpenAI's fault.",
+        _LIKELY,
+        "Leave it if the inference check is well; otherwise edit the key in {keys_page} and allow {scopes}.",
+    ),
+    Case.WRONG_ADDRESS: Words(
+        "OpenAI does not know the address that was called.",
+        "The base URL is wrong ({base_url}). Most often /v1 is missing at its end, or stands there twice.",
+        _LIKELY,
+        "Set the `base_url` of {toml} to https://api.openai.com/v1, or to the host of its region with /v1 at the end.",
+    ),
+    Case.PROJECT_LIMIT: Words(
+        "{project} reached its own {limit} for {model}.{over}",
+        "Traffic of this project alone comes faster than the limit set for it.{numbers}",
+        _CERTAIN,
+        "Raise the project's limit in {limits_page} → Rate limits, or spread its calls over time.",
+    ),
+    Case.ORGANIZATION_LIMIT: Words(
+        "the organization reached its {limit} for {model}.{over}",
+        "Traffic of all its projects together comes faster than the limit. Another project may be the one that uses it up.{numbers}",
+        _CERTAIN,
+        f"Find on the rate limits page which project uses it up; raise the limit in {_ORGANIZATION} → Limits, or cap that project.",
+    ),
+}
+
+
+def capital(text: str) -> str:
+    """The text with its first letter large."""
+    return text[:1].upper() + text[1:]
+
+
+def duration(seconds: float) -> str:
+    """`20 ms`, `9.9 s`, `7 min 12 s`, `1 h 8 min`, `4 d 18 h`: two units, read at a glance."""
+    if seconds < 1:
+        return f"{round(seconds * 1000)} ms"
+    if seconds < 60:
+        return f"{seconds:.1f}".removesuffix(".0") + " s"
+    whole = round(seconds)
+    for size, name, smaller, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
+        if whole >= size:
+            rest = whole % size // smaller
+            return f"{whole // size} {name}" + (f" {rest} {small}" if rest else "")
+    return f"{whole // 60} min" + (f" {whole % 60} s" if whole % 60 else "")
+
+
+def amount(number: float | None) -> str:
+    """A count with its thousands apart, or `not said`."""
+    if number is None:
+        return "not said"
+    return f"{number:,.0f}" if number == round(number) else f"{number:,}"
+
+
+def clock(at: datetime) -> str:
+    """A moment for texts that leave the page: `2026-11-23 14:05:20 UTC`."""
+    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
