@@ -146,7 +146,7 @@ def context_of(
 def diagnose(kind: FailureKind, context: Context = Context()) -> Diagnosis:
     """What a failure of `kind` means in its context."""
     words = _words(kind, context)
-    blanks = _blanks(context)
+    blanks = _blanks(kind, context)
     summary = words.summary.format_map(blanks)
     if context.suspect:
         summary += " Seen once so far: the next look confirms it or clears it."
@@ -189,12 +189,10 @@ def _owner(kind: FailureKind, context: Context) -> Owner:
     return KINDS[kind].owner
 
 
-def _blanks(context: Context) -> dict[str, str]:
+def _blanks(kind: FailureKind, context: Context) -> dict[str, str]:
     """What the words may name, each ready to stand in the middle of a sentence."""
     project = f"project “{context.project}”" if context.project else "the project"
-    settings = (
-        f"platform.openai.com → Settings → {capital(project)}" if context.project else "platform.openai.com → Settings → Project"
-    )
+    settings = f"platform.openai.com → Settings → {capital(project) if context.project else 'Project'}"
     ending = f" (…{context.last_four})" if context.last_four else ""
     hit = context.hit
     host = context.hint if context.hint and context.hint.endswith("api.openai.com") else None
@@ -209,11 +207,11 @@ def _blanks(context: Context) -> dict[str, str]:
         "general_page": f"{settings} → General",
         "toml": f"project “{context.project}” in monitor.toml" if context.project else "the client's configuration",
         "host": f"https://{host}/v1" if host else "the host of its region, such as https://us.api.openai.com/v1",
-        "scopes": ", ".join(context.missing_scopes) or "a permission",
+        "scopes": f" ({', '.join(context.missing_scopes)})" if context.missing_scopes else "",
         "problem": context.key_problem or context.hint or "the secret cannot be read, or holds what no request can carry",
         "hint": f"{capital(context.hint)}. " if context.hint else "",
         "over": _over(context),
-        "limit": _limit(hit),
+        "limit": _limit(kind, hit),
         "numbers": _numbers(hit),
         "next_month": _next_month(context),
     }
@@ -231,9 +229,12 @@ def _over(context: Context) -> str:
 _PER = {"sec": "second", "min": "minute", "hour": "hour", "day": "day"}
 
 
-def _limit(hit: RateLimitHit | None) -> str:
+_UNNAMED = {FailureKind.RATE_REQUESTS: "request limit", FailureKind.RATE_TOKENS: "token limit"}
+
+
+def _limit(kind: FailureKind, hit: RateLimitHit | None) -> str:
     if hit is None or hit.metric is None:
-        return "limit"
+        return _UNNAMED.get(kind, "limit")
     number = f"{amount(hit.limit)} " if hit.limit is not None else ""
     return f"limit of {number}{hit.metric}" + (f" per {_PER.get(hit.window, hit.window)}" if hit.window else "")
 

@@ -73,16 +73,16 @@ WORDS: dict[FailureKind, Words] = {
     ),
     _K.AUTH_WRONG_REGION_HOST: Words(
         "{project} has to be reached at another regional host.",
-        "Its data stays in one region, and the request went to the wrong host ({base_url}).",
+        "Its data stays in one region, and {base_url} is not the host of that region.",
         _CERTAIN,
         "Set the `base_url` of {toml} to {host}.",
     ),
     _K.AUTH_MISSING_SCOPE: Words(
-        "{key} is alive, but lacks {scopes}.",
+        "{key} is alive, but a permission is missing{scopes}.",
         "A restricted key, or its owner's role is too small. If keys of several projects say so at once, it is OpenAI's fault: "
         "that happened in April 2026.",
         _LIKELY,
-        "Edit the key in {keys_page} and allow {scopes}; if it is allowed already, look at its owner's role in the project.",
+        "Give the key the missing permission{scopes} in {keys_page}; if it has it, look at its owner's role in the project.",
     ),
     _K.AUTH_MISSING_CREDENTIALS: Words(
         "The request reached OpenAI without a key.",
@@ -103,7 +103,7 @@ WORDS: dict[FailureKind, Words] = {
         "Allow {model} in {limits_page} → Model usage, or take it out of the `models` of {toml}.",
     ),
     _K.ACCESS_MODEL_NOT_FOUND: Words(
-        "{model} does not exist for {project}.",
+        "OpenAI does not find {model} for {project}.",
         "A misspelt name, a model this organization has no access to, or one that is gone: OpenAI gives one answer for all three.",
         _POSSIBLE,
         "Compare the name with platform.openai.com/docs/models; if it is right, look at {limits_page} → Model usage.",
@@ -134,16 +134,15 @@ WORDS: dict[FailureKind, Words] = {
     ),
     _K.RATE_REQUESTS: Words(
         "a {limit} for {model} was reached.{over}",
-        "Traffic comes faster than the limit allows. The answer does not say whether it is the project's or the organization's.{numbers}",
+        "Traffic comes faster than the limit allows. The answer does not say if it is the project's or the organization's.{numbers}",
         _LIKELY,
-        f"Spread the calls over time; if it goes on, compare {{limits_page}} with {_ORGANIZATION} → Limits and raise the one in the way.",
+        f"Spread the calls over time; if it goes on, compare {{limits_page}} with {_ORGANIZATION} → Limits.",
     ),
     _K.RATE_TOKENS: Words(
-        "a {limit} for {model} was reached (tokens).{over}",
-        "Traffic uses tokens faster than the limit allows. The answer does not say whether it is the project's or the "
-        "organization's.{numbers}",
+        "a {limit} for {model} was reached.{over}",
+        "Tokens are used faster than the limit allows. The answer does not say if it is the project's or the organization's.{numbers}",
         _LIKELY,
-        f"Send fewer tokens; if it goes on, compare {{limits_page}} with {_ORGANIZATION} → Limits and raise the one in the way.",
+        f"Send fewer tokens; if it goes on, compare {{limits_page}} with {_ORGANIZATION} → Limits.",
     ),
     _K.RATE_OTHER: Words(
         "a {limit} was reached.{over}",
@@ -272,9 +271,7 @@ class Case(Enum):
     ORGANIZATION_LIMIT = auto()
 
 
-_REPLACE_KEY = (
-    "See in {keys_page} whether the key is still listed; if not, create a new one and put it into the `secret` of {toml}."
-)
+_REPLACE_KEY = "See in {keys_page} whether the key is still listed; if not, create one and put it into the `secret` of {toml}."
 
 INSTEAD: dict[Case, Words] = {
     Case.NOT_A_KEY: Words(
@@ -296,14 +293,14 @@ INSTEAD: dict[Case, Words] = {
         _REPLACE_KEY,
     ),
     Case.MAY_NOT_LIST: Words(
-        "{key} is alive, but may not list models ({scopes}).",
-        "A restricted key. Many such keys work well in production. If keys of several projects say so at once, it is OpenAI's fault.",
+        "{key} is alive, but may not list models{scopes}.",
+        "A restricted key; many such keys work well in production. If keys of several projects say so at once, it is OpenAI's.",
         _LIKELY,
-        "Leave it if the inference check is well; otherwise edit the key in {keys_page} and allow {scopes}.",
+        "Leave it if the inference check is well; otherwise give the key that permission in {keys_page}.",
     ),
     Case.WRONG_ADDRESS: Words(
         "OpenAI does not know the address that was called.",
-        "The base URL is wrong ({base_url}). Most often /v1 is missing at its end, or stands there twice.",
+        "Something is wrong with {base_url}: most often /v1 is missing at its end, or stands there twice.",
         _LIKELY,
         "Set the `base_url` of {toml} to https://api.openai.com/v1, or to the host of its region with /v1 at the end.",
     ),
@@ -315,9 +312,9 @@ INSTEAD: dict[Case, Words] = {
     ),
     Case.ORGANIZATION_LIMIT: Words(
         "the organization reached its {limit} for {model}.{over}",
-        "Traffic of all its projects together comes faster than the limit. Another project may be the one that uses it up.{numbers}",
+        "Traffic of all its projects together comes faster than the limit; another project may be using it up.{numbers}",
         _CERTAIN,
-        f"Find on the rate limits page which project uses it up; raise the limit in {_ORGANIZATION} → Limits, or cap that project.",
+        f"Find on the rate limits page who uses it up; raise the limit in {_ORGANIZATION} → Limits, or cap that project.",
     ),
 }
 
