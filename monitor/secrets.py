@@ -22,7 +22,8 @@ from monitor.domain.inventory import KeyKind
 from monitor.domain.redact import redact
 
 MAX_SECRET_BYTES = 16 * 1024
-MAX_DOTENV_BYTES = 256 * 1024
+MAX_DOTENV_BYTES = 1024 * 1024
+"""Two thousand keys take 370 KB."""
 
 ENV_NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 
@@ -274,6 +275,7 @@ class DotEnv:
         """Lines that are no `NAME=value` and were left out."""
         self.generation = 0
         """Grows when a reading gave something else than the one before."""
+        self._data: bytes | None = None
         self._values: dict[str, str] = {}
         self._cached: _Cached | None = None
 
@@ -291,15 +293,16 @@ class DotEnv:
         return self._values
 
     def _read(self, path: Path, state: FileState | None) -> None:
-        self._values, self.problem, self.broken_lines = {}, None, ()
-        if state is None:
-            return
         try:
-            text = decode(read_small_file(path, MAX_DOTENV_BYTES))
+            data = read_small_file(path, MAX_DOTENV_BYTES) if state else b""
+            if data == self._data:
+                return  # parsing two thousand lines takes 40 ms: too long for each call while the file is not settled
+            text = decode(data)
         except Unreadable as error:
-            self.problem = str(error)
+            self._data, self._values, self.broken_lines, self.problem = None, {}, (), str(error)
             return
         bindings = list(parse_stream(StringIO(text)))
+        self._data, self.problem = data, None
         self._values = {found.key: found.value for found in bindings if found.key and found.value is not None}
         self.broken_lines = tuple(found.original.line for found in bindings if found.error or (found.key and found.value is None))
 

@@ -172,6 +172,10 @@ def test_a_named_file_counts_before_the_environment_and_the_folder(tmp_path: Pat
     assert find_config(None, {}, tmp_path) == tmp_path / "monitor.toml"
 
 
+def test_a_home_that_is_unknown_leaves_a_path_that_does_not_exist(tmp_path: Path) -> None:
+    assert find_config("~nobody-of-that-name/monitor.toml", {}, tmp_path) == tmp_path / "~nobody-of-that-name/monitor.toml"
+
+
 def test_nothing_is_configured_in_an_empty_folder(tmp_path: Path) -> None:
     assert find_config(None, {}, tmp_path) is None
     assert not configured(None, {}, tmp_path)
@@ -326,7 +330,8 @@ def test_an_unknown_key_is_told_what_was_probably_meant(errors, unknown: str, ad
 
 
 @pytest.mark.parametrize(
-    "text", ["0s", "-5s", "", "5", "5 minutes", "1y", "s", "1e3s", "½h", "١s", "5m-", "99999999999d", "1h" * 50, "0h0m"]
+    "text",
+    ["0s", "-5s", "", "5", "5 minutes", "1y", "s", "1e3s", "½h", "١s", "5m-", "99999999999d", "999999999w", "1h" * 50, "0h0m"],
 )
 def test_a_length_of_time_that_is_none_is_refused(errors, text: str) -> None:
     [line] = errors(f'[monitor.intervals]\nauth = "{text}"\n{ONE_PROJECT}')
@@ -401,6 +406,20 @@ def test_a_model_cannot_be_required_and_denied(errors) -> None:
     assert "required" in line
 
 
+@pytest.mark.parametrize("field", ["owner", "environment"])
+@pytest.mark.parametrize("value", ["", "  ", "a\\nb", "x" * 201, "a\\u202eb", "a\\u0000b"])
+def test_words_that_no_page_can_show_are_refused(errors, field: str, value: str) -> None:
+    [line] = errors(ONE_PROJECT.replace("project_id", f'{field} = "{value}"\nproject_id'))
+    assert f"projects[0].{field}" in line
+
+
+@pytest.mark.parametrize("ref", ["", "env:", "file:", "env:A-B", "env:1A", "ENV:A", "vault:a", "file:a\\u0000b", "CHECKOUT_KEY"])
+def test_a_secret_that_says_not_where_it_is_is_refused(errors, ref: str) -> None:
+    [line] = errors(ONE_PROJECT.replace("env:CHECKOUT_KEY", ref))
+    assert 'projects[0].keys[0].secret (project "checkout")' in line
+    assert "env:" in line or "file:" in line
+
+
 @pytest.mark.parametrize("field", ["project_id", "organization"])
 @pytest.mark.parametrize("value", ["", "proj a", "proj_ä", "a\\r\\nX-Evil: 1"])
 def test_an_id_that_no_header_should_hold_is_refused(errors, field: str, value: str) -> None:
@@ -441,6 +460,7 @@ def test_a_database_that_cannot_serve_is_refused_without_its_password(errors, ur
         ("[monitor.metrics]\nport = 8501", "monitor"),
         ('[monitor.metrics]\naddress = "a b"', "monitor.metrics.address"),
         ('[monitor.retention]\nfailures = "1d"', "monitor.retention"),
+        ('[monitor.retention]\nhours = "1d"', "monitor.retention"),
         ('[monitor.retention]\nobservations = "1s"', "monitor.retention.observations"),
         ("[monitor]\ndemo = 1", "monitor.demo"),
         ('[monitor]\nsource = "x"', "monitor.source"),

@@ -212,6 +212,17 @@ def test_a_proxy_is_named_without_its_password(tmp_path: Path, openai: str) -> N
     assert "TCP" not in way.message
 
 
+def test_a_package_of_another_version_is_a_warning_and_a_missing_one_an_error(
+    tmp_path: Path, openai: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "requirements.txt").write_text("# pinned\npydantic==0.0.1  # old\nno-such-package-here[extra]==1.0\n")
+    monkeypatch.setattr(doctor, "REQUIREMENTS", tmp_path / "requirements.txt")
+    missing, other = of(examine(patient(tmp_path, openai)), "packages")
+    assert (missing.status, missing.message) == (Status.ERROR, "no-such-package-here is not installed")
+    assert other.status is Status.WARNING
+    assert "(tested with 0.0.1)" in other.message
+
+
 # Database
 
 

@@ -85,10 +85,6 @@ def load_settings(path: Path | None, env: Mapping[str, str], cwd: Path) -> Setti
         found = translated(error, raw, place)
         errors += found if path else [replace(each, key_path=_variable(each.key_path), project=None) for each in found]
         raise ConfigErrors(tidy(errors)) from None
-    except RecursionError:
-        raise ConfigErrors(
-            [ConfigError(place, "", "is nested too deeply", "Keep to the tables of monitor.example.toml.")]
-        ) from None
     if errors:
         raise ConfigErrors(tidy(errors))
     tables = {name: getattr(file.monitor, name) for name in MonitorTable.model_fields}
