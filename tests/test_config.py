@@ -247,6 +247,11 @@ def test_the_database_of_the_environment_counts_before_dotenv_and_file(load, tmp
     assert load(text, {"MONITOR_DATABASE_URL": ""}).database_url == "sqlite:///dotenv.db"
 
 
+def test_a_sample_never_goes_into_the_database_of_the_real_projects(load) -> None:
+    text = '[monitor]\ndemo = true\ndatabase_url = "sqlite:///sample.db"\n' + ONE_PROJECT
+    assert load(text, {"MONITOR_DATABASE_URL": "sqlite:///real.db"}).database_url == "sqlite:///sample.db"
+
+
 def test_the_dotenv_beside_the_file_counts_before_the_one_of_the_folder(tmp_path: Path) -> None:
     (tmp_path / "conf").mkdir()
     path = tmp_path / "conf" / "monitor.toml"

@@ -74,9 +74,13 @@ def load_settings(path: Path | None, env: Mapping[str, str], cwd: Path) -> Setti
     else:
         raw, place = _read_toml(path, cwd), _shown_path(path, cwd)
     errors: list[ConfigError] = []
-    if url := known.get("MONITOR_DATABASE_URL"):
+    monitor = raw.setdefault("monitor", {})
+    # A sample keeps to its own database: one named for the real projects must never fill with sample data.
+    sample = isinstance(monitor, dict) and monitor.get("demo") is True
+    url = None if sample else known.get("MONITOR_DATABASE_URL")
+    if url:
         errors += _database_errors(url)
-        if isinstance(monitor := raw.setdefault("monitor", {}), dict):
+        if isinstance(monitor, dict):
             monitor.pop("database_url", None)
     errors += cross_errors(raw, place)
     try:
