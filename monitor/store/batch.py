@@ -1,0 +1,211 @@
+"""One batch of observations inside its transaction, and what the writer remembers between batches."""
+
+from collections import Counter
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any, NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+
+from monitor.domain.health import HealthPolicy, HealthState, Transition, advance, look_again_after
+from monitor.domain.inventory import ProbeKind
+from monitor.domain.observation import Observation, Verdict
+from monitor.domain.timeline import from_ms, to_ms
+from monitor.store import codec, dialect
+from monitor.store.counts import Counts, CountsWriter
+from monitor.store.engine import reading
+from monitor.store.register import Change, Register, TargetRow
+from monitor.store.tables import (
+    FLEET,
+    LIMIT_STEP,
+    PROBES,
+    answers,
+    limit_buckets,
+    observations,
+    probe_use,
+    target_states,
+    transitions,
+)
+
+DAY = 86_400_000
+_PAID = frozenset({PROBES[ProbeKind.INFERENCE], PROBES[ProbeKind.DENIED_MODEL]})
+_MOST_ANSWERS = 20_000
+"""Answers remembered; beyond, all are forgotten and looked up again."""
+
+
+class Known(NamedTuple):
+    """A target between batches."""
+
+    state: HealthState
+    newest: int
+    """When it last answered; -1 before it ever did. No raw row is newer."""
+    answer_id: int | None
+
+
+_NEVER = Known(HealthState(), -1, None)
+
+
+class Memory:
+    """What the database holds, as far as folding needs it. Changed by `adopt` alone, after a commit."""
+
+    def __init__(self, engine: Engine) -> None:
+        self.register = Register.load(engine)
+        self.known: dict[int, Known] = {}
+        self.answers: dict[tuple[Any, ...], int] = {}
+        self.spent: Counter[tuple[int, int]] = Counter()
+        """Requests of paid probes, by project and day; the tokens are in `tokens`."""
+        self.tokens: Counter[tuple[int, int]] = Counter()
+        with reading(engine) as connection:
+            self._load_states(connection)
+            self._load_use(connection)
+
+    def _load_states(self, connection: Connection) -> None:
+        c = target_states.c
+        columns = (c.target_id, c.answer_id, *(c[name] for name in codec.STATE_COLUMNS))
+        for number, answer_id, *row in connection.execute(sa.select(*columns)):
+            state = codec.state_of(row)
+            self.known[number] = Known(state, to_ms(state.last_at) if state.last_at else -1, answer_id)
+
+    def _load_use(self, connection: Connection) -> None:
+        c = probe_use.c
+        today = sa.select(sa.func.max(c.day)).scalar_subquery()
+        paid = sa.select(c.project_id, c.day, c.requests, c.tokens).where(c.day == today, c.probe.in_(_PAID))
+        for project_id, day, requests, tokens in connection.execute(paid):
+            self.spent[project_id, day] += requests
+            self.tokens[project_id, day] += tokens
+
+
+class Statements:
+    """What a batch executes, compiled once."""
+
+    def __init__(self, engine: Engine) -> None:
+        state_columns = ("target_id", *codec.STATE_COLUMNS, "answer_id", "latency_us", "request_id", "retry_after", "hit")
+        limit_columns = ("target_id", "health", "recent", "limits", "limits_at")
+        self.observations = dialect.insert(engine, observations)
+        self.answers = dialect.insert(engine, answers, ("digest", *codec.ANSWER_COLUMNS), ignore=True)
+        self.counts = CountsWriter(engine)
+        self.states = dialect.upsert(engine, target_states, put=state_columns[1:], columns=state_columns)
+        self.limits = dialect.upsert(engine, target_states, put=("limits", "limits_at"), columns=limit_columns)
+        self.limit_buckets = dialect.upsert(engine, limit_buckets, put=["limit"], least=["remaining"])
+        self.transitions = dialect.insert(engine, transitions, ("target_id", "at", "old", "new", "failure"))
+        self.use = dialect.upsert(engine, probe_use, add=["requests", "tokens"])
+
+
+class Batch:
+    """Folds observations and collects rows; `write` sends them, `adopt` remembers them once they are committed."""
+
+    def __init__(self, memory: Memory, statements: Statements, policy: HealthPolicy, connection: Connection, now: int) -> None:
+        self._memory = memory
+        self._statements = statements
+        self._policy = policy
+        self._connection = connection
+        self._register = Change(memory.register, connection, now)
+        self._known: dict[int, Known] = {}
+        self._shown: dict[int, Observation] = {}
+        self._limits: dict[int, tuple[Any, ...]] = {}
+        self._answers: dict[tuple[Any, ...], int] = {}
+        self._counts = Counts()
+        self._raw: list[tuple[Any, ...]] = []
+        self._limit_rows: list[tuple[Any, ...]] = []
+        self._transitions: list[tuple[Any, ...]] = []
+        self._requests: Counter[tuple[int, int, int]] = Counter()
+        self._tokens: Counter[tuple[int, int, int]] = Counter()
+
+    def add(self, seen: Observation) -> tuple[HealthState, Transition | None, timedelta | None]:
+        """Fold one observation: the state after it, the change it made, and when to look again."""
+        target = self._memory.register.targets.get(seen.target) or self._register.target(seen.target)
+        number = target.id
+        known = self._known.get(number) or self._memory.known.get(number, _NEVER)
+        at = to_ms(seen.at)
+        if at <= known.newest:
+            at = self._free(number, at)
+        if seen.at.microsecond % 1000 or at != to_ms(seen.at):
+            seen = replace(seen, at=from_ms(at))  # the fold sees the time that is stored, or a restart would remember another
+        answer_id = self._answer(seen)
+        state, transition = advance(known.state, seen, self._policy)
+        if at > known.newest:
+            self._known[number] = Known(state, at, answer_id)
+            self._shown[number] = seen
+            if seen.limits:
+                self._limits[number] = (number, "", "", codec.limits_text(seen.limits), at)
+        self._keep(seen, target, at, answer_id, repeated=answer_id == known.answer_id)
+        if transition is not None:
+            failure = transition.failure.value if transition.failure else None
+            self._transitions.append((number, at, transition.old.value, transition.new.value, failure))
+        return state, transition, look_again_after(state, self._policy)
+
+    def _free(self, number: int, at: int) -> int:
+        """The first millisecond from `at` on without a raw row of the target: a late answer must not replace another."""
+        c = observations.c
+        query = sa.select(c.at).where(c.target_id == number, c.at >= at).order_by(c.at).limit(1000)
+        taken = set(self._connection.execute(query).scalars())
+        taken.update(row[1] for row in self._raw if row[0] == number)
+        while at in taken:
+            at += 1
+        return at
+
+    def _answer(self, seen: Observation) -> int:
+        """The row of what this answer says, new where nobody ever said it."""
+        shape = codec.shape(seen)
+        number = self._memory.answers.get(shape) or self._answers.get(shape)
+        if number is None:
+            row = codec.answer_row(shape)
+            self._statements.answers.run(self._connection, [row])
+            found = self._connection.execute(sa.select(answers.c.id).where(answers.c.digest == row[0]))
+            number = self._answers[shape] = int(found.scalar_one())
+        return number
+
+    def _keep(self, seen: Observation, target: TargetRow, at: int, answer_id: int, *, repeated: bool) -> None:
+        number, project_id, probe = target.id, target.project_id, target.probe
+        latency, processing = codec.microseconds(seen.latency_ms), codec.microseconds(seen.processing_ms)
+        if seen.verdict is Verdict.OK and seen.finding is None:
+            self._raw.append((number, at, answer_id, 0, latency, processing, None, None))
+        else:
+            evidence = codec.evidence(seen, repeated=repeated)
+            self._raw.append((number, at, answer_id, 1, latency, processing, codec.clean(seen.request_id), evidence))
+        self._counts.add(project_id, probe, at, seen.verdict, seen.failure, seen.latency_ms)
+        if seen.latency_ms is not None and project_id != FLEET:
+            place = (project_id, at - at % DAY, probe)
+            self._requests[place] += 1
+            self._tokens[place] += codec.whole(seen.tokens) or 0
+        for limit in seen.limits:
+            row = (number, at - at % LIMIT_STEP, codec.clean(limit.bucket), codec.whole(limit.limit), codec.whole(limit.remaining))
+            self._limit_rows.append(row)
+
+    def write(self) -> None:
+        """Send all rows, each table's in the order of its key."""
+        do, connection = self._statements, self._connection
+        do.observations.run(connection, sorted(self._raw, key=lambda row: row[:2]))
+        do.counts.write(connection, self._counts)
+        do.states.run(connection, [self._state_row(number) for number in sorted(self._shown)])
+        do.limits.run(connection, list(self._limits.values()))
+        do.limit_buckets.run(connection, self._limit_rows)
+        do.transitions.run(connection, self._transitions)
+        do.use.run(connection, [(*place, count, self._tokens[place]) for place, count in self._requests.items()])
+
+    def _state_row(self, number: int) -> tuple[Any, ...]:
+        known, seen = self._known[number], self._shown[number]
+        latency, said = codec.microseconds(seen.latency_ms), codec.clean(seen.request_id)
+        return (
+            number,
+            *codec.state_row(known.state),
+            known.answer_id,
+            latency,
+            said,
+            seen.retry_after,
+            codec.hit_text(seen.hit),
+        )
+
+    def adopt(self) -> None:
+        """Remember what is committed."""
+        memory = self._memory
+        memory.register.adopt(self._register)
+        memory.known.update(self._known)
+        if len(memory.answers) > _MOST_ANSWERS:
+            memory.answers.clear()
+        memory.answers.update(self._answers)
+        for (project_id, day, probe), count in self._requests.items():
+            if probe in _PAID:
+                memory.spent[project_id, day] += count
+                memory.tokens[project_id, day] += self._tokens[project_id, day, probe]

@@ -1,0 +1,78 @@
+"""Where SQLite and PostgreSQL differ: column types, upserts, and how many rows at once reach the driver."""
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection, Engine, Table
+from sqlalchemy.dialects import postgresql, sqlite
+
+Int: sa.types.TypeEngine[int] = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+"""Whole numbers of any size. STRICT tables of SQLite know INTEGER, REAL, TEXT and BLOB, and nothing else."""
+Real: sa.types.TypeEngine[float] = sa.Double().with_variant(sa.REAL(), "sqlite")
+Words: sa.types.TypeEngine[str] = sa.Text()
+Blob: sa.types.TypeEngine[bytes] = sa.LargeBinary()
+
+
+class Batch:
+    """A statement compiled once, that takes tuples: a third of the cost of handing dictionaries to SQLAlchemy each time."""
+
+    def __init__(self, engine: Engine, statement: sa.Insert, columns: Sequence[str]) -> None:
+        compiled = statement.compile(dialect=engine.dialect, column_keys=list(columns))
+        self._sql = str(compiled)
+        self._columns = tuple(columns)
+        self._positional = compiled.positional
+        order = tuple(compiled.positiontup or ())
+        if self._positional and order != self._columns:
+            raise ValueError(f"the driver wants {order}, not {self._columns}")
+
+    def run(self, connection: Connection, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Execute once for each row; nothing where there is none."""
+        rows = list(rows)
+        if not rows:
+            return
+        if self._positional:
+            connection.exec_driver_sql(self._sql, rows)
+        else:
+            connection.exec_driver_sql(self._sql, [dict(zip(self._columns, row, strict=True)) for row in rows])
+
+
+def insert(engine: Engine, table: Table, columns: Sequence[str] | None = None, *, ignore: bool = False) -> Batch:
+    """Plain rows; with `ignore`, one that is there already under any unique key stays as it is."""
+    statement: Any = _inserting(engine)(table)
+    return Batch(engine, statement.on_conflict_do_nothing() if ignore else statement, columns or tuple(table.columns.keys()))
+
+
+def upsert(
+    engine: Engine,
+    table: Table,
+    *,
+    add: Sequence[str] = (),
+    put: Sequence[str] = (),
+    least: Sequence[str] = (),
+    most: Sequence[str] = (),
+    columns: Sequence[str] | None = None,
+) -> Batch:
+    """Insert, or where the primary key is there: add to, replace, or keep the lesser or greater of the named columns.
+
+    A NULL beside a number counts as not known: the number wins.
+    """
+    columns = columns or tuple(table.columns.keys())
+    on_sqlite = engine.dialect.name == "sqlite"
+    statement: Any = _inserting(engine)(table)
+    new = statement.excluded
+
+    def extreme(name: str, portable: Any) -> ColumnElement[Any]:
+        old, now = table.c[name], new[name]
+        return portable(sa.func.coalesce(old, now), sa.func.coalesce(now, old))  # type: ignore[no-any-return]
+
+    changes: dict[str, Any] = {name: table.c[name] + new[name] for name in add}
+    changes |= {name: new[name] for name in put}
+    changes |= {name: extreme(name, sa.func.min if on_sqlite else sa.func.least) for name in least}
+    changes |= {name: extreme(name, sa.func.max if on_sqlite else sa.func.greatest) for name in most}
+    keys = [column.name for column in table.primary_key]
+    return Batch(engine, statement.on_conflict_do_update(index_elements=keys, set_=changes), columns)
+
+
+def _inserting(engine: Engine) -> Callable[[Table], Any]:
+    return sqlite.insert if engine.dialect.name == "sqlite" else postgresql.insert

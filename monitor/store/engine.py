@@ -1,0 +1,200 @@
+"""Opening the database, and saying in plain words why it cannot be used."""
+
+import logging
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+from sqlalchemy.engine import URL, make_url
+
+log = logging.getLogger(__name__)
+
+LOCK_WAIT_MS = 5_000
+"""How long a statement waits for another process that writes."""
+
+
+class Problem(StrEnum):
+    """What keeps the database from being used."""
+
+    URL = "url"
+    MISSING = "missing"
+    FOLDER = "folder"
+    READ_ONLY = "read_only"
+    LOCKED = "locked"
+    NOT_A_DATABASE = "not_a_database"
+    DAMAGED = "damaged"
+    FULL = "full"
+    NEWER = "newer"
+    OLDER = "older"
+    OTHER = "other"
+
+
+class StoreError(Exception):
+    """The database cannot be used; the text says why and what to do, and holds no password."""
+
+    def __init__(self, problem: Problem, text: str) -> None:
+        super().__init__(text)
+        self.problem = problem
+
+
+def open_engine(url: str, *, readonly: bool = False) -> Engine:
+    """The database at `url`. A writer makes a missing SQLite file and its folder; a reader never does.
+
+    Raises `StoreError` when the file or its folder cannot be used. Migrating is a separate step.
+    """
+    parsed = parse(url)
+    if parsed.get_backend_name() != "sqlite":
+        return _open_server(parsed, readonly=readonly)
+    path = sqlite_path(parsed)
+    _check_file(path, readonly=readonly)
+    engine = sa.create_engine(parsed, creator=lambda: _connect(path, readonly=readonly))
+
+    @sa.event.listens_for(engine, "begin")
+    def _begin(connection: Connection) -> None:
+        # A writer takes the write lock at once: one that reads first and writes later fails with "database is locked"
+        # whenever another wrote in between, however long it is told to wait.
+        connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
+
+    with explained(engine), engine.connect() as connection:
+        connection.exec_driver_sql("SELECT count(*) FROM sqlite_master")
+    if (kind := network_file_system(path)) and not readonly:
+        log.warning("%s lies on a network file system (%s): SQLite's locks are not safe there, keep it on a local disk", path, kind)
+    return engine
+
+
+def parse(url: str) -> URL:
+    """The parsed URL. Raises `StoreError` for one that names no database we can use."""
+    try:
+        parsed = make_url(url)
+    except (sa.exc.ArgumentError, ValueError):
+        raise StoreError(
+            Problem.URL, "the database URL cannot be read; it looks like sqlite:///data/monitor.db or postgresql+psycopg://…"
+        ) from None
+    if parsed.get_backend_name() not in ("sqlite", "postgresql"):
+        raise StoreError(Problem.URL, f"the database must be SQLite or PostgreSQL, not {parsed.get_backend_name()}")
+    if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
+        raise StoreError(Problem.URL, "the database must be a file: poller and pages are two processes, and memory is not shared")
+    return parsed
+
+
+def sqlite_path(url: URL | str) -> Path:
+    """The file of an SQLite URL."""
+    return Path(parse(url).database or "") if isinstance(url, str) else Path(url.database or "")
+
+
+def _open_server(url: URL, *, readonly: bool) -> Engine:
+    return sa.create_engine(
+        url,
+        pool_pre_ping=True,
+        connect_args={"connect_timeout": 5},
+        execution_options={"postgresql_readonly": True} if readonly else {},
+    )
+
+
+def _check_file(path: Path, *, readonly: bool) -> None:
+    """Say what SQLite would only call "unable to open database file"."""
+    try:
+        if path.is_dir():
+            raise StoreError(Problem.NOT_A_DATABASE, f"{path} is a folder, not a database")
+        if not path.exists():
+            if readonly:
+                raise StoreError(Problem.MISSING, f"there is no database at {path}: start the poller, it makes one")
+            path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise StoreError(Problem.FOLDER, f"the folder of {path} cannot be used: {error.strerror}") from None
+
+
+def _connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
+    uri = path.absolute().as_uri() + ("?mode=ro" if readonly else "?mode=rwc")
+    connection = sqlite3.connect(uri, uri=True, timeout=LOCK_WAIT_MS / 1000, check_same_thread=False)
+    try:
+        connection.isolation_level = None  # the driver must not begin transactions of its own
+        pragmas = [f"busy_timeout={LOCK_WAIT_MS}", "foreign_keys=on", "cache_size=-32768", "temp_store=memory"]
+        if not readonly:
+            # With WAL, NORMAL loses nothing when the process is killed; at a power cut perhaps the last second, never the file.
+            pragmas += ["journal_mode=wal", "synchronous=normal", "journal_size_limit=67108864"]
+        for pragma in pragmas:
+            connection.execute(f"PRAGMA {pragma}")
+    except sqlite3.Error:
+        connection.close()
+        raise
+    return connection
+
+
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction that sees one moment of the store. Raises `StoreError`."""
+    with explained(engine), engine.connect() as connection:
+        yield connection
+
+
+@contextmanager
+def writing(engine: Engine) -> Iterator[Connection]:
+    """A transaction that is committed as a whole or not at all. Raises `StoreError`."""
+    with explained(engine), engine.begin() as connection:
+        yield connection
+
+
+@contextmanager
+def explained(engine: Engine) -> Iterator[None]:
+    """Turn what the driver raises into a `StoreError`."""
+    try:
+        yield
+    except (sa.exc.DBAPIError, sqlite3.Error) as error:
+        raise explain(engine.url, error) from None
+
+
+def explain(url: URL, error: Exception) -> StoreError:
+    """What an error of the driver means, and what to do."""
+    original: Any = getattr(error, "orig", None) or error
+    name = getattr(original, "sqlite_errorname", "") or ""
+    where = url.database if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+    first_line = str(original).partition("\n")[0]
+    if "no such table" in first_line or "no such column" in first_line or "UndefinedTable" in type(original).__name__:
+        return StoreError(Problem.OLDER, f"{where} has no tables of this version yet: run `python -m monitor db upgrade`")
+    for prefix, (problem, text) in _WORDS.items():
+        if name.startswith(prefix):
+            return StoreError(problem, text.format(where=where))
+    return StoreError(Problem.OTHER, f"{where}: {first_line}")
+
+
+_WORDS = {
+    "SQLITE_FULL": (Problem.FULL, "{where} cannot grow: the disk is full. Free some space; nothing that was stored is lost"),
+    "SQLITE_IOERR_WRITE": (Problem.FULL, "{where} cannot be written: the disk is full, over quota, or failing"),
+    "SQLITE_IOERR": (Problem.DAMAGED, "{where} cannot be read or written: the disk or its file system fails"),
+    "SQLITE_READONLY": (Problem.READ_ONLY, "{where} is read-only: the poller needs to write the file and its folder"),
+    "SQLITE_PERM": (Problem.READ_ONLY, "{where} may not be opened by this user"),
+    "SQLITE_BUSY": (Problem.LOCKED, "{where} is locked: another process has been writing for longer than 5 s"),
+    "SQLITE_LOCKED": (Problem.LOCKED, "{where} is locked by this process"),
+    "SQLITE_PROTOCOL": (Problem.LOCKED, "{where} cannot be locked: is it on a network file system?"),
+    "SQLITE_NOTADB": (Problem.NOT_A_DATABASE, "{where} is not a database: another file has that name, or it was overwritten"),
+    "SQLITE_CORRUPT": (Problem.DAMAGED, "{where} is damaged or cut short: restore the newest backup, or move it away"),
+    "SQLITE_CANTOPEN": (Problem.FOLDER, "{where} cannot be opened: does its folder exist, and may this user write there?"),
+}
+
+
+_NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "glusterfs", "lustre", "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "davfs")
+
+
+def network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
+    """The type of the network file system that holds `path`, or None where it is local or cannot be told."""
+    try:
+        lines = mounts.read_text(encoding="utf-8", errors="replace").splitlines()
+        folder = path.absolute().parent.resolve()
+    except OSError:
+        return None
+    best, kind = "", ""
+    for line in lines:
+        fields = line.split()
+        if len(fields) < 3:
+            continue
+        point = fields[1].replace("\\040", " ")
+        # A later mount on the same point hides the earlier one.
+        if len(point) >= len(best) and (folder == Path(point) or Path(point) in folder.parents):
+            best, kind = point, fields[2]
+    return kind if kind.startswith(_NETWORK) else None

@@ -1,0 +1,417 @@
+"""What happened: counts, percentiles and limits over time from buckets, and the raw observations as evidence.
+
+Each function chooses the coarsest buckets that its step allows, so that no chart reads raw history. Frames have the
+documented columns also when they are empty; times are aware, UTC.
+"""
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Engine, Row
+
+from monitor.domain.inventory import ProbeKind, Target
+from monitor.domain.observation import Verdict
+from monitor.domain.taxonomy import FailureKind, Lane
+from monitor.domain.timeline import Window, to_ms
+from monitor.store import codec, current, tables
+from monitor.store.engine import reading
+from monitor.store.frames import frame
+from monitor.store.register import target_of
+from monitor.store.sketch import percentiles
+from monitor.store.status import EvidenceFilter, TargetStatus
+from monitor.store.tables import FLEET, HOUR, LIMIT_STEP, MINUTE, PROBES, QUARTER
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_VERDICTS = ("ok", "failed", "inconclusive")
+_DAY = 86_400_000
+
+
+def strips(engine: Engine, window: Window, cells: int = 48) -> "pd.DataFrame":
+    """Per project and cell of the window what happened: `project, cell, ok, failed, inconclusive, failure`.
+
+    `cell` counts from 0 at the window's start; `failure` is the commonest kind of the cell or None. Cells without data have no
+    row. Cells are made of whole quarter hours (minutes where they are shorter), so their edges are true to a quarter hour.
+    """
+    start, width = to_ms(window.start), to_ms(window.end) - to_ms(window.start)
+    grain = _grain(width // cells, QUARTER if width // cells >= QUARTER else MINUTE)
+    projects, counted, failed = tables.projects, tables.buckets[grain], tables.failures[grain]
+
+    def cell(column: ColumnElement[int]) -> ColumnElement[int]:
+        # A bucket that began before the window belongs to its first cell.
+        return sa.case((column < start, 0), else_=(column - start) * cells // width).label("cell")
+
+    counts = (
+        sa.select(projects.c.id, projects.c.name, cell(counted.c.start), *_sums(counted))
+        .join_from(projects, counted, sa.and_(counted.c.project_id == projects.c.id, _holds(counted.c.start, window, grain)))
+        .where(projects.c.active == 1)
+        .group_by(projects.c.id, sa.text("cell"))
+    )
+    causes = (
+        sa.select(projects.c.id, cell(failed.c.start), failed.c.failure)
+        .join_from(projects, failed, sa.and_(failed.c.project_id == projects.c.id, _holds(failed.c.start, window, grain)))
+        .where(projects.c.active == 1)
+        .group_by(projects.c.id, sa.text("cell"), failed.c.failure)
+        .order_by(sa.func.sum(failed.c.count), failed.c.failure.desc())
+    )
+    with reading(engine) as connection:
+        commonest = {(number, cell): failure for number, cell, failure in connection.execute(causes)}
+        rows = [(name, *rest, commonest.get((number, rest[0]))) for number, name, *rest in connection.execute(counts)]
+    return frame(("project", "cell", *_VERDICTS, "failure"), rows)
+
+
+def failure_trend(engine: Engine, window: Window, step: timedelta, project: str | None = None) -> "pd.DataFrame":
+    """Failures by kind over time: `start` (UTC), `failure` (identifier), `count`. Only rows with a count above zero.
+
+    Inconclusive answers count here too, under what they said. Without a project: all checks, control probes included.
+    """
+    grain = _grain(_width(step))
+    c = tables.failures[grain].c
+    at = _step(c.start, step)
+    query = (
+        sa.select(at, c.failure, sa.func.sum(c.count))
+        .where(c.project_id == _project_id(project), _holds(c.start, window, grain))
+        .group_by(at, c.failure)
+        .order_by(at, c.failure)
+    )
+    return _asked(engine, query, "start", "failure", "count")
+
+
+def check_counts(engine: Engine, window: Window, step: timedelta, project: str | None = None) -> "pd.DataFrame":
+    """Checks over time: `start`, `ok`, `failed`, `inconclusive`. A step without any check has no row: no data is not zero."""
+    grain = _grain(_width(step))
+    table = tables.buckets[grain]
+    at = _step(table.c.start, step)
+    query = (
+        sa.select(at, *_sums(table))
+        .where(table.c.project_id == _project_id(project), _holds(table.c.start, window, grain))
+        .group_by(at)
+        .order_by(at)
+    )
+    return _asked(engine, query, "start", *_VERDICTS)
+
+
+def latency_trend(
+    engine: Engine, window: Window, step: timedelta, project: str | None = None, probe: ProbeKind | None = None
+) -> "pd.DataFrame":
+    """Latency percentiles over time: `start`, `p50`, `p95`, `p99` (milliseconds, within 2 %), `checks`.
+
+    Of every answer that was timed, good or bad; without a probe, of all probes together.
+    """
+    grain = _grain(_width(step))
+    c = tables.buckets[grain].c
+    query = sa.select(_step(c.start, step), c.sketch, c.ok + c.failed + c.inconclusive).where(
+        c.project_id == _project_id(project), _holds(c.start, window, grain), c.sketch.is_not(None)
+    )
+    if probe is not None:
+        query = query.where(c.probe == PROBES[probe])
+    sketches: dict[int, list[bytes]] = defaultdict(list)
+    checks: dict[int, int] = defaultdict(int)
+    with reading(engine) as connection:
+        for at, held, count in connection.execute(query):
+            sketches[at].append(held)
+            checks[at] += count
+    rows = [(at, *percentiles(b"".join(sketches[at]), (0.5, 0.95, 0.99)), checks[at]) for at in sorted(sketches)]
+    return frame(("start", "p50", "p95", "p99", "checks"), rows)
+
+
+def limits_history(engine: Engine, window: Window, step: timedelta, project: str) -> "pd.DataFrame":
+    """What the headers said over time: `start, model, bucket, limit, remaining` (the least of the step); unknown stays missing.
+
+    Kept per five minutes; a shorter step gives those.
+    """
+    c, t = tables.limit_buckets.c, tables.targets.c
+    at = _step(c.start, max(step, timedelta(milliseconds=LIMIT_STEP)))
+    query = (
+        sa.select(at, t.model, c.bucket, sa.func.max(c.limit), sa.func.min(c.remaining))
+        .join_from(tables.targets, tables.limit_buckets, sa.and_(c.target_id == t.id, _holds(c.start, window, LIMIT_STEP)))
+        .where(t.project_id == _project_id(project))
+        .group_by(at, t.model, c.bucket)
+        .order_by(at, t.model, c.bucket)
+    )
+    with reading(engine) as connection:
+        rows = [(start, model or None, *rest) for start, model, *rest in connection.execute(query)]
+    return frame(("start", "model", "bucket", "limit", "remaining"), rows)
+
+
+def limits_now(engine: Engine, project: str | None = None) -> "pd.DataFrame":
+    """The newest snapshot of every bucket: `project, key, model, bucket, limit, remaining, reset, window, at`."""
+    p, t, s = tables.projects.c, tables.targets.c, tables.target_states.c
+    query = (
+        sa.select(p.name, t.key, t.model, s.limits, s.limits_at)
+        .join_from(tables.targets, tables.target_states, s.target_id == t.id)
+        .join(tables.projects, p.id == t.project_id)
+        .where(t.active == 1, s.limits.is_not(None))
+        .order_by(p.name, t.key, t.model, t.probe)
+    )
+    if project is not None:
+        query = query.where(p.name == project)
+    with reading(engine) as connection:
+        rows = [
+            (name, key or None, model or None, one.bucket, one.limit, one.remaining, one.reset, one.window, at)
+            for name, key, model, limits, at in connection.execute(query)
+            for one in codec.limits_of(limits)
+        ]
+    return frame(("project", "key", "model", "bucket", "limit", "remaining", "reset", "window", "at"), rows)
+
+
+def rate_limit_trend(engine: Engine, window: Window, step: timedelta, project: str | None = None) -> "pd.DataFrame":
+    """429s (lanes rate and quota) by kind over time: `start`, `project`, `failure`, `count`."""
+    grain = _grain(_width(step))
+    projects, failed = tables.projects, tables.failures[grain]
+    at = _step(failed.c.start, step)
+    query = (
+        sa.select(at, projects.c.name, failed.c.failure, sa.func.sum(failed.c.count))
+        .join_from(projects, failed, sa.and_(failed.c.project_id == projects.c.id, _holds(failed.c.start, window, grain)))
+        .where(failed.c.failure.in_(_kinds(Lane.RATE, Lane.QUOTA)))
+        .group_by(at, projects.c.name, failed.c.failure)
+        .order_by(at, projects.c.name, failed.c.failure)
+    )
+    if project is not None:
+        query = query.where(projects.c.name == project)
+    return _asked(engine, query, "start", "project", "failure", "count")
+
+
+def model_matrix(engine: Engine, now: datetime) -> "pd.DataFrame":
+    """Project × model: `project, model, need` (required|denied), `listed` and `usable` (Health values, or None where not probed),
+    `failure`, `message`, `at`. Where several keys are probed, the worst.
+    """
+    asked: dict[tuple[str, str, str], dict[str, TargetStatus]] = defaultdict(dict)
+    for status in reversed(current.targets(engine, now)):  # worst last, so that it stays
+        target = status.target
+        if target.project and target.model:
+            need = "denied" if target.probe is ProbeKind.DENIED_MODEL else "required"
+            question = "listed" if target.probe is ProbeKind.MODEL_ACCESS else "usable"
+            asked[target.project, target.model, need][question] = status
+    return frame(
+        ("project", "model", "need", "listed", "usable", "failure", "message", "at"),
+        [(*place, *_matrix_row(answers)) for place, answers in sorted(asked.items())],
+    )
+
+
+def _matrix_row(answers: dict[str, TargetStatus]) -> tuple[Any, ...]:
+    listed, usable = answers.get("listed"), answers.get("usable")
+    worst = max(answers.values(), key=lambda status: (status.health.rank, status is usable))
+    return (
+        listed.health.value if listed else None,
+        usable.health.value if usable else None,
+        worst.failure.value if worst.failure else None,
+        worst.message if worst.failure or worst.suspect else None,
+        to_ms(worst.last_at) if worst.last_at else None,
+    )
+
+
+def transitions(engine: Engine, window: Window, project: str | None = None) -> "pd.DataFrame":
+    """Changes of health, newest first: `at, project, key, probe, model, old, new, failure`."""
+    c, t = tables.transitions.c, tables.targets.c
+    query = (
+        sa.select(c.at, t.probe, tables.projects.c.name, t.key, t.model, t.host, c.old, c.new, c.failure)
+        .join_from(tables.transitions, tables.targets, c.target_id == t.id)
+        .outerjoin(tables.projects, tables.projects.c.id == t.project_id)
+        .where(_holds(c.at, window, 1))
+        .order_by(c.at.desc(), c.id.desc())
+    )
+    if project is not None:
+        query = query.where(t.project_id == _project_id(project))
+    with reading(engine) as connection:
+        rows = [
+            (at, name, key or None, target_of(name, probe, key, model, host).probe.value, model or None, old, new, failure)
+            for at, probe, name, key, model, host, old, new, failure in connection.execute(query)
+        ]
+    return frame(("at", "project", "key", "probe", "model", "old", "new", "failure"), rows)
+
+
+def probe_cost(engine: Engine, window: Window) -> "pd.DataFrame":
+    """What probing used: `project`, `probe`, `requests`, `tokens`. Counted by UTC day: every day that the window touches, whole."""
+    c, p = tables.probe_use.c, tables.projects.c
+    query = (
+        sa.select(p.name, c.probe, sa.func.sum(c.requests), sa.func.sum(c.tokens))
+        .join_from(tables.projects, tables.probe_use, sa.and_(c.project_id == p.id, _holds(c.day, window, _DAY)))
+        .group_by(p.name, c.probe)
+        .order_by(p.name, c.probe)
+    )
+    names = {code: probe.value for probe, code in PROBES.items()}
+    with reading(engine) as connection:
+        rows = [(name, names[probe], *rest) for name, probe, *rest in connection.execute(query)]
+    return frame(("project", "probe", "requests", "tokens"), rows)
+
+
+def lag_trend(engine: Engine, window: Window, step: timedelta | None = None) -> "pd.DataFrame":
+    """Schedule lag over time: `start`, `lag_p99_ms` and `in_flight`, the worst of each step.
+
+    Where no step is given, the window's own.
+    """
+    c = tables.lag_history.c
+    at = _step(c.start, step or window.step())
+    query = (
+        sa.select(at, sa.func.max(c.lag_p99_ms), sa.func.max(c.in_flight))
+        .where(_holds(c.start, window, MINUTE))
+        .group_by(at)
+        .order_by(at)
+    )
+    return _asked(engine, query, "start", "lag_p99_ms", "in_flight")
+
+
+# --- evidence ------------------------------------------------------------------------------------------------------------
+
+_EVIDENCE = (
+    "target_id", "at", "project", "key", "probe", "model", "verdict", "failure", "lane", "status", "code", "type", "param",
+    "message", "request_id", "latency_ms", "processing_ms", "scope", "retry_after", "hint",
+)  # fmt: skip
+_FIRST_LOOK = 15 * MINUTE
+_ANY = EvidenceFilter()
+
+
+def observations(
+    engine: Engine,
+    window: Window,
+    where: EvidenceFilter = _ANY,
+    limit: int = 500,
+    offset: int = 0,
+) -> "pd.DataFrame":
+    """Raw observations, newest first: `target_id, at, project, key, probe, model, verdict, failure, lane, status, code, type,
+    param, message, request_id, latency_ms, processing_ms, scope, retry_after, hint`.
+    """
+    start, end = to_ms(window.start), to_ms(window.end)
+    query = _evidence_query(where).limit(limit).offset(offset)
+    at = tables.observations.c.at
+    look = _FIRST_LOOK if not _only_notable(where) else end - start
+    with reading(engine) as connection:
+        # Raw rows lie by target: the newest of all are found by looking at the last moments first, then further back.
+        while True:
+            since = max(start, end - look)
+            rows = connection.execute(query.where(at >= since, at < end)).all()
+            if len(rows) >= limit or since == start:
+                return frame(_EVIDENCE, [_evidence_row(row) for row in rows])
+            look *= 8
+
+
+def observation(engine: Engine, target_id: int, at: datetime) -> dict[str, Any] | None:
+    """Everything stored of one observation, limits and redacted body included; None where it is not, or no longer, there.
+
+    The body is kept for the first of a run of equal answers.
+    """
+    o = tables.observations.c
+    query = _joined(tables.answers, o.processing_us, o.evidence).where(o.target_id == target_id, o.at == to_ms(at))
+    with reading(engine) as connection:
+        row = connection.execute(query).first()
+    if row is None:
+        return None
+    stored = json.loads(row.evidence) if row.evidence else {}
+    found = dict(zip(_EVIDENCE, _evidence_row(row), strict=True))
+    return found | {
+        "at": at,
+        "missing_scopes": row.missing_scopes.split() if row.missing_scopes else [],
+        "finding": row.finding,
+        "project_echo": row.project_echo,
+        "organization_echo": row.organization_echo,
+        "classifier_version": row.classifier_version,
+        "hit": stored.get("hit"),
+        "limits": stored.get("limits", []),
+        "tokens": stored.get("tokens", 0),
+        "body": stored.get("body"),
+    }
+
+
+def _joined(*more: Any) -> sa.Select[Any]:
+    o, t = tables.observations.c, tables.targets.c
+    return (
+        sa.select(
+            o.target_id,
+            o.at,
+            o.latency_us,
+            o.request_id,
+            t.probe,
+            t.key,
+            t.model,
+            t.host,
+            tables.projects.c.name.label("project"),
+            *more,
+        )
+        .select_from(tables.targets)
+        .join(tables.observations, o.target_id == t.id)
+        .join(tables.answers, tables.answers.c.id == o.answer_id)
+        .outerjoin(tables.projects, tables.projects.c.id == t.project_id)
+    )  # fmt: skip
+
+
+def _evidence_query(where: EvidenceFilter) -> sa.Select[Any]:
+    o, t, a = tables.observations.c, tables.targets.c, tables.answers.c
+    said = (a.verdict, a.failure, a.status, a.code, a.type, a.param, a.message, a.scope, a.hint)
+    query = _joined(o.processing_us, o.evidence, *said).order_by(o.at.desc(), o.target_id)
+    if where.project is not None:
+        query = query.where(tables.projects.c.name == where.project)
+    if where.probe is not None:
+        query = query.where(t.probe == PROBES[where.probe])
+    exact = {t.key: where.key, t.model: where.model, a.verdict: where.verdict, a.failure: where.failure, a.status: where.status}
+    for column, value in (exact | {o.request_id: where.request_id}).items():
+        if value is not None:
+            query = query.where(column == value)
+    if where.lane is not None:
+        query = query.where(a.failure.in_(_kinds(where.lane)))
+    return query.where(tables.NOTABLE) if _only_notable(where) else query
+
+
+def _only_notable(where: EvidenceFilter) -> bool:
+    """Whether the filter asks for answers that the index of notable ones holds."""
+    ill = where.verdict in (Verdict.FAILED, Verdict.INCONCLUSIVE)
+    return ill or where.lane is not None or where.failure is not None or where.request_id is not None
+
+
+def _evidence_row(row: Row[Any]) -> tuple[Any, ...]:
+    target: Target = target_of(row.project, row.probe, row.key, row.model, row.host)
+    kind = codec.kind_of(row.failure)
+    retry_after = json.loads(row.evidence).get("retry_after") if row.evidence else None
+    return (
+        row.target_id, row.at, row.project, target.key, target.probe.value, target.model, row.verdict, row.failure,
+        kind.lane.value if kind else None, row.status, row.code, row.type, row.param, row.message, row.request_id,
+        codec.milliseconds(row.latency_us), codec.milliseconds(row.processing_us), row.scope, retry_after, row.hint,
+    )  # fmt: skip
+
+
+# --- parts of queries ----------------------------------------------------------------------------------------------------
+
+
+def _asked(engine: Engine, query: sa.Select[*tuple[Any, ...]], *columns: str) -> "pd.DataFrame":
+    with reading(engine) as connection:
+        return frame(columns, connection.execute(query).all())
+
+
+def _width(step: timedelta) -> int:
+    return round(step / timedelta(milliseconds=1))
+
+
+def _grain(width: int, otherwise: int = MINUTE) -> int:
+    """The widest buckets of which a step of `width` milliseconds holds a whole number."""
+    return next((grain for grain in (HOUR, QUARTER) if width % grain == 0), otherwise)
+
+
+def _step(column: ColumnElement[int], step: timedelta) -> ColumnElement[int]:
+    """The start of the step that holds the bucket."""
+    return (column - column % _width(step)).label("at")
+
+
+def _holds(column: ColumnElement[int], window: Window, grain: int) -> ColumnElement[bool]:
+    """Whether the bucket overlaps the window."""
+    start = to_ms(window.start)
+    return sa.and_(column >= start - start % grain, column < to_ms(window.end))
+
+
+def _sums(table: sa.Table) -> Iterable[ColumnElement[int]]:
+    return (sa.func.sum(table.c[name]) for name in _VERDICTS)
+
+
+def _project_id(project: str | None) -> Any:
+    """The project's row, asked in the same query; the fleet's where none is named."""
+    if project is None:
+        return FLEET
+    return sa.select(tables.projects.c.id).where(tables.projects.c.name == project).scalar_subquery()
+
+
+def _kinds(*lanes: Lane) -> list[str]:
+    return [kind.value for kind in FailureKind if kind.lane in lanes]

@@ -1,0 +1,52 @@
+"""The installation's own few values."""
+
+import secrets
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+
+from monitor.store import dialect
+from monitor.store.engine import reading, writing
+from monitor.store.tables import meta
+
+_DATA_VERSION = "data_version"
+_SALT = "salt"
+
+
+def get(engine: Engine, key: str) -> str | None:
+    """The value stored under `key`."""
+    with reading(engine) as connection:
+        return _get(connection, key)
+
+
+def put(engine: Engine, key: str, value: str) -> None:
+    """Store `value` under `key`."""
+    with writing(engine) as connection:
+        dialect.upsert(engine, meta, put=["value"]).run(connection, [(key, value)])
+
+
+def salt(engine: Engine) -> bytes:
+    """The salt of this installation's fingerprints; made at the first call, and the same ever after."""
+    if (found := get(engine, _SALT)) is None:
+        with writing(engine) as connection:
+            dialect.insert(engine, meta, ignore=True).run(connection, [(_SALT, secrets.token_hex(32))])
+            found = _get(connection, _SALT)
+    return bytes.fromhex(found or "")
+
+
+def data_version(connection: Connection) -> int:
+    """How many times something that pages show was committed."""
+    return int(_get(connection, _DATA_VERSION) or 0)
+
+
+def bump(connection: Connection) -> None:
+    """Count a commit: pages throw away what they cached."""
+    connection.execute(_BUMP)
+
+
+_BUMP = sa.update(meta).where(meta.c.key == _DATA_VERSION).values(value=sa.cast(sa.cast(meta.c.value, sa.BigInteger) + 1, sa.Text))
+
+
+def _get(connection: Connection, key: str) -> str | None:
+    found: str | None = connection.execute(sa.select(meta.c.value).where(meta.c.key == key)).scalar()
+    return found

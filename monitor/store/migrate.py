@@ -1,0 +1,61 @@
+"""Bringing a database to this version's schema."""
+
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+
+from monitor.store.engine import Problem, StoreError, explained, reading
+
+REVISIONS = ("0001",)
+"""Every schema there ever was, oldest first: known here so that a start without anything to do need not import Alembic (0.8 s)."""
+
+FOLDER = Path(__file__).parent / "migrations"
+
+
+def current(engine: Engine) -> str | None:
+    """The revision of the database, or None where it has no tables of ours."""
+    with reading(engine) as connection:
+        return _revision(connection)
+
+
+def _revision(connection: Connection) -> str | None:
+    if not sa.inspect(connection).has_table("alembic_version"):
+        return None
+    found: str | None = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    return found
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the schema to this version, all or nothing. Raises `StoreError`, also when the database is from a newer version."""
+    revision = current(engine)
+    if revision == REVISIONS[-1]:
+        return
+    if revision is not None and revision not in REVISIONS:
+        raise StoreError(
+            Problem.NEWER,
+            f"{engine.url.render_as_string(hide_password=True)} was written by a newer version of the monitor (schema {revision}, "
+            f"this one knows {REVISIONS[-1]}): upgrade the monitor, or use another database",
+        )
+    if revision is None and (strangers := _tables(engine)):
+        raise StoreError(
+            Problem.NOT_A_DATABASE,
+            f"{engine.url.render_as_string(hide_password=True)} is another program's database (it has {', '.join(strangers[:3])})",
+        )
+    _upgrade(engine)
+
+
+def _tables(engine: Engine) -> list[str]:
+    with reading(engine) as connection:
+        return sa.inspect(connection).get_table_names()
+
+
+def _upgrade(engine: Engine) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
+    with explained(engine), engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
