@@ -543,6 +543,12 @@ def test_a_broken_file_is_named_with_what_is_wrong(errors, content: bytes, words
     assert words in shown
 
 
+def test_a_file_that_is_all_errors_is_answered_in_a_bounded_list(errors) -> None:
+    lines = errors("[[projects]]\n" * 3000)
+    assert len(lines) == 1001
+    assert lines[0] == "monitor.toml: has 5,000 more errors. Mend those that are listed first."
+
+
 def test_a_huge_file_is_not_read(errors) -> None:
     [line] = errors(b"#" * (50 * 1024 * 1024))
     assert "larger than 4,194,304 bytes" in line

@@ -28,6 +28,9 @@ from monitor.config.settings import (
 from monitor.config.values import KEY_IN_CLEAR
 from monitor.domain.redact import redact
 
+MOST_ERRORS = 1000
+"""Of one file. More than that is not a configuration but another kind of file."""
+
 
 def cross_errors(raw: Mapping[str, Any], place: str) -> list[ConfigError]:
     """What no single value shows: keys in clear, and names, labels and models given twice."""
@@ -95,10 +98,12 @@ def _keys_in_clear(raw: Mapping[str, Any]) -> Iterator[str]:
 def translated(error: ValidationError, raw: Mapping[str, Any], place: str) -> list[ConfigError]:
     """What pydantic found in `raw`, each error with its key path and without the value."""
     found = []
-    for details in error.errors(include_url=False, include_input=False):
+    for details in error.errors(include_url=False, include_input=False)[:MOST_ERRORS]:
         key_path = _dotted(details["loc"])
         message, fix = _words(details)
         found.append(ConfigError(place, key_path, message, fix, _project_name(raw, key_path)))
+    if (more := error.error_count() - MOST_ERRORS) > 0:
+        found.append(ConfigError(place, "", f"has {more:,} more errors", "Mend those that are listed first."))
     return found
 
 
