@@ -12,7 +12,7 @@ from datetime import datetime
 from monitor.domain import ratelimits
 from monitor.domain.envelope import Form, Said, failure_in
 from monitor.domain.observation import Classification, RateLimitHit, RateLimitSnapshot, TransportFault, Verdict, WireAnswer
-from monitor.domain.redact import echoed_key, label, redact, tail, template
+from monitor.domain.redact import clean, echoed_key, label, redact, tail, template
 from monitor.domain.taxonomy import KINDS, FailureKind, Lane, Scope
 
 __all__ = ["RULES", "Rule", "classify", "template"]
@@ -211,11 +211,9 @@ RULES: tuple[Rule, ...] = (
     _rule(_K.RATE_REQUEST_TOO_LARGE, "request too large", status=[429]),
     _rule(_K.RATE_REQUEST_TOO_LARGE, "request too large for…per min", "request too large for…per day"),
     _rule(_K.RATE_SLOW_DOWN, "rate increased too quickly", "increase in your request rate", "slow down", status=[429, 503]),
-    *(
-        _rule(kind, metric=metric, **where)
-        for where in ({"code": _RATE_CODES}, {"status": [429]})
-        for kind, metric in ((_K.RATE_REQUESTS, "requests"), (_K.RATE_TOKENS, "tokens"), (_K.RATE_OTHER, ""))
-    ),
+    _rule(_K.RATE_REQUESTS, metric="requests"),
+    _rule(_K.RATE_TOKENS, metric="tokens"),
+    _rule(_K.RATE_OTHER, metric=""),
     _rule(_K.SERVER_ERROR, code=["server_error", "internal_server_error", "internal_error", "vector_store_timeout"]),
     _rule(_K.RATE_TOKENS, code=_RATE_CODES, type=["tokens"]),
     _rule(_K.RATE_REQUESTS, code=_RATE_CODES, type=["requests"]),
@@ -223,6 +221,8 @@ RULES: tuple[Rule, ...] = (
     _rule(_K.RATE_REQUESTS, status=[429], type=["requests"]),
     _rule(_K.RATE_TOKENS, "exceeded token rate limit", "token limit"),
     _rule(_K.RATE_REQUESTS, "exceeded call rate limit", "request limit reached"),
+    _rule(_K.RATE_REQUESTS, "rate limit reached for requests"),
+    _rule(_K.RATE_OTHER, "rate limit reached", "rate limit exceeded", "rate-limited", "too many requests"),
     _rule(_K.RATE_OTHER, code=_RATE_CODES),
     # The same without a code: only the text is left.
     _rule(_K.AUTH_WRONG_PROJECT, "openai-project header should match"),
@@ -370,6 +370,7 @@ def _missing_scopes(message: str) -> tuple[str, ...]:
     return tuple(label(name) for name in names if name)[:20]
 
 
+_MODEL = re.compile(r"\b[Mm]odel:? [`'\"]([^`'\"\s]{1,100})[`'\"]")
 _HOST = re.compile(r"\b((?:[a-z0-9-]{1,20}\.)?api\.openai\.com)\b", re.IGNORECASE)
 
 
@@ -380,6 +381,9 @@ def _hint(kind: FailureKind, said: Said) -> str | None:
     if kind is _K.AUTH_INVALID_KEY:
         echo = echoed_key(said.message)
         return _about_the_key(said.message[slice(*echo)]) if echo else None
+    if kind.lane is Lane.ACCESS:
+        model = _MODEL.search(said.message)
+        return f"model {clean(redact(model[1]), 100)}" if model else None
     if said.form is Form.HTML and said.message:
         return f"a page titled “{label(said.message)}”"
     return None
@@ -427,7 +431,7 @@ def _redirect(answer: WireAnswer) -> Classification:
         _K.NETWORK_NOT_OPENAI,
         message="redirect",
         scope=KINDS[_K.NETWORK_NOT_OPENAI].scope,
-        hint=f"it redirects to {label(host[1])}" if host else "it redirects",
+        hint=f"it redirects to {clean(redact(host[1]), 100)}" if host else "it redirects",
     )
 
 

@@ -193,19 +193,25 @@ def _blanks(kind: FailureKind, context: Context) -> dict[str, str]:
     """What the words may name, each ready to stand in the middle of a sentence."""
     project = f"project “{context.project}”" if context.project else "the project"
     settings = f"platform.openai.com → Settings → {capital(project) if context.project else 'Project'}"
+    toml = f"{project} in monitor.toml" if context.project else None
     ending = f" (…{context.last_four})" if context.last_four else ""
     hit = context.hit
+    named = context.hint.removeprefix("model ") if context.hint and context.hint.startswith("model ") else None
     host = context.hint if context.hint and context.hint.endswith("api.openai.com") else None
     return {
         "key": f"key “{context.key}”{ending}" if context.key else "the key",
         "project": project,
-        "model": context.model or (hit.model if hit and hit.model else "the model"),
+        "model": context.model or (hit.model if hit and hit.model else named or "the model"),
         "project_id": f" ({context.project_id})" if context.project_id else "",
         "base_url": context.base_url or "the base URL",
         "keys_page": f"{settings} → API keys",
         "limits_page": f"{settings} → Limits",
         "general_page": f"{settings} → General",
-        "toml": f"project “{context.project}” in monitor.toml" if context.project else "the client's configuration",
+        "secret": f"the `secret` of {toml}" if toml else "the client's configuration",
+        "models": f"the `models` of {toml}" if toml else "what the service asks for",
+        "base_url_setting": f"the `base_url` of {toml}" if toml else "the client's base URL",
+        "project_setting": f"the `project_id` of {toml}" if toml else "the OPENAI_PROJECT_ID of the client",
+        "organization_setting": f"`organization` from {toml}" if toml else "OPENAI_ORG_ID from the client",
         "host": f"https://{host}/v1" if host else "the host of its region, such as https://us.api.openai.com/v1",
         "scopes": f" ({', '.join(context.missing_scopes)})" if context.missing_scopes else "",
         "problem": context.key_problem or context.hint or "the secret cannot be read, or holds what no request can carry",

@@ -18,6 +18,10 @@ def redact(text: str) -> str:
     if "api key provided:" in lowered:
         text = _without_echoes(text)
         lowered = text.lower()
+    if "sk-" in lowered or "t3blbkfj" in lowered:
+        text = _TOKEN.sub(_hide_key, text)
+    if "***" in lowered:
+        text = _WORD.sub(_hide_mask, text)
     for signs, pattern, replacement in _PATTERNS:
         for sign in signs:
             if sign in lowered:
@@ -73,8 +77,25 @@ def clean(text: str, limit: int) -> str:
 _CONTROL = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
-def _key(match: re.Match[str]) -> str:
-    return "sk-" + tail(match[0])
+_TOKEN = re.compile(r"[A-Za-z0-9_*-]{8,}")
+_WORD = re.compile(r"[^\s'\"`]+")
+
+
+def _hide_key(match: re.Match[str]) -> str:
+    """Hide the key in a run of key characters. What stands before `sk-` stays: it may be the n of an escaped line break."""
+    token = match[0]
+    at = token.find("sk-")
+    if at < 0:
+        return tail(token) if "T3BlbkFJ" in token else token
+    rest = token[at + 3 :]
+    telling = any(character.isupper() or character.isdigit() or character in "_*" for character in rest)
+    if (at == 0 and (len(rest) >= 16 or telling)) or (telling and len(rest) >= 16):
+        return token[:at] + "sk-" + tail(token[at:])
+    return token  # "risk-assessment", "task-queue"
+
+
+def _hide_mask(match: re.Match[str]) -> str:
+    return tail(match[0]) if "***" in match[0] else match[0]
 
 
 def _value(match: re.Match[str]) -> str:
@@ -87,8 +108,6 @@ _PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], Callable[[re.Match[str]
         re.compile(r"(?i)((?:bearer|basic)\s+)(?!(?:auth|or|token|realm|in|header)\b)([^\s'\",;\\]{6,})"),
         _value,
     ),
-    (("sk-",), re.compile(r"sk-[A-Za-z0-9_*.-]*(?:[A-Z0-9_*][A-Za-z0-9_*-]{4,}|(?<![A-Za-z0-9]sk-)[A-Za-z0-9_-]{16,})"), _key),
-    (("t3blbkfj",), re.compile(r"[A-Za-z0-9_-]*T3BlbkFJ[A-Za-z0-9_-]*"), lambda m: tail(m[0])),
     (("sess-",), re.compile(r"(sess-)([A-Za-z0-9_-]{8,})"), _value),
     (("eyj",), re.compile(r"eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]+){0,2}"), lambda m: tail(m[0])),
     (
@@ -98,11 +117,10 @@ _PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], Callable[[re.Match[str]
         ),
         lambda m: tail(m[0]),
     ),
-    (("***",), re.compile(r"[^\s'\"`]*\*{3,}[^\s'\"`]*"), lambda m: tail(m[0])),
     (
         ("authorization", "api-key", "api_key", "apikey", "secret", "password", "access_token"),
         re.compile(
-            r"(?i)((?:authorization|(?:[a-z0-9]+[-_])*api[-_]?key|(?:[a-z0-9]+[-_])*secret|password|access_token)"
+            r"(?i)((?:authorization|api[-_]?key|secret|password|access_token)"
             r"[\"']?\s*[:=]\s*[\"']?(?:(?:bearer|basic)\s+)?)([^\s\"',;}…]{8,})"
         ),
         _value,

@@ -39,19 +39,19 @@ WORDS: dict[FailureKind, Words] = {
         "OpenAI refuses {key}.",
         "{hint}Mistyped, cut short when pasted, revoked, deleted or expired: OpenAI gives the same answer for all of these.",
         _POSSIBLE,
-        "See in {keys_page} whether the key is still listed; if not, create one and put it into the `secret` of {toml}.",
+        "See in {keys_page} whether the key is still listed; if not, create one and put it into {secret}.",
     ),
     _K.AUTH_WRONG_PROJECT: Words(
         "{key} belongs to another project than the one the request names{project_id}.",
         "The OpenAI-Project header does not match the key. Often an OPENAI_PROJECT_ID stems from another project's environment.",
         _CERTAIN,
-        "Compare the `project_id` of {toml} with {general_page}; correct the id, or use a key of that project.",
+        "Compare {project_setting} with {general_page}; correct the id, or use a key of that project.",
     ),
     _K.AUTH_WRONG_ORGANIZATION: Words(
         "{key} does not belong to the organization the request names.",
         "The OpenAI-Organization header does not match the key. A project's key needs no such header.",
         _CERTAIN,
-        f"Remove `organization` (OPENAI_ORG_ID) from {{toml}}, or set the id shown in {_ORGANIZATION} → General.",
+        f"Remove {{organization_setting}}, or set the id shown in {_ORGANIZATION} → General.",
     ),
     _K.AUTH_NO_ORGANIZATION: Words(
         "the owner of {key} is in no organization.",
@@ -75,7 +75,7 @@ WORDS: dict[FailureKind, Words] = {
         "{project} has to be reached at another regional host.",
         "Its data stays in one region, and {base_url} is not the host of that region.",
         _CERTAIN,
-        "Set the `base_url` of {toml} to {host}.",
+        "Set {base_url_setting} to {host}.",
     ),
     _K.AUTH_MISSING_SCOPE: Words(
         "{key} is alive, but a permission is missing{scopes}.",
@@ -88,7 +88,7 @@ WORDS: dict[FailureKind, Words] = {
         "The request reached OpenAI without a key.",
         "The key is empty or not set, or something on the way removed the Authorization header.",
         _LIKELY,
-        "Check that the `secret` of {toml} holds the key, and that no proxy removes the Authorization header.",
+        "Check that {secret} holds the key, and that no proxy removes the Authorization header.",
     ),
     _K.AUTH_UNKNOWN: Words(
         "OpenAI refuses {key} for a reason the monitor does not know.",
@@ -100,7 +100,7 @@ WORDS: dict[FailureKind, Words] = {
         "{project} may not use {model}.",
         "The model is not on the list of models this project is allowed to use. The key itself is fine.",
         _CERTAIN,
-        "Allow {model} in {limits_page} → Model usage, or take it out of the `models` of {toml}.",
+        "Allow {model} in {limits_page} → Model usage, or take it out of {models}.",
     ),
     _K.ACCESS_MODEL_NOT_FOUND: Words(
         "OpenAI does not find {model} for {project}.",
@@ -112,7 +112,7 @@ WORDS: dict[FailureKind, Words] = {
         "OpenAI has retired {model}.",
         "The model was shut down and does not come back.",
         _CERTAIN,
-        "Move the service, and the `models` of {toml}, to the successor named on platform.openai.com/docs/deprecations.",
+        "Move the service and {models} to the successor named on platform.openai.com/docs/deprecations.",
     ),
     _K.ACCESS_ORGANIZATION_UNVERIFIED: Words(
         "the organization must be verified before it may use {model} like this.",
@@ -134,13 +134,13 @@ WORDS: dict[FailureKind, Words] = {
     ),
     _K.RATE_REQUESTS: Words(
         "a {limit} for {model} was reached.{over}",
-        "Traffic comes faster than the limit allows. The answer does not say if it is the project's or the organization's.{numbers}",
+        "Traffic comes faster than the limit allows. Nothing says if it is the project's or the organization's.{numbers}",
         _LIKELY,
         f"Spread the calls over time; if it goes on, compare {{limits_page}} with {_ORGANIZATION} → Limits.",
     ),
     _K.RATE_TOKENS: Words(
         "a {limit} for {model} was reached.{over}",
-        "Tokens are used faster than the limit allows. The answer does not say if it is the project's or the organization's.{numbers}",
+        "Tokens are used faster than the limit allows. Nothing says if it is the project's or the organization's.{numbers}",
         _LIKELY,
         f"Send fewer tokens; if it goes on, compare {{limits_page}} with {_ORGANIZATION} → Limits.",
     ),
@@ -220,7 +220,7 @@ WORDS: dict[FailureKind, Words] = {
         "cannot connect to {base_url}.",
         "{hint}Name resolution, a firewall, a proxy or the address is at fault. It says nothing about the key.",
         _LIKELY,
-        "Check DNS, firewall and proxy of this machine and the `base_url` of {toml}; `python -m monitor doctor` looks at each.",
+        "Check DNS, firewall and proxy of this machine and {base_url_setting}; `python -m monitor doctor` looks at each.",
     ),
     _K.NETWORK_TLS: Words(
         "no secure connection to {base_url}.",
@@ -232,7 +232,7 @@ WORDS: dict[FailureKind, Words] = {
         "something other than OpenAI answered at {base_url}.",
         "{hint}A wrong base URL, a proxy's page, a captive portal, or a block at the edge.",
         _LIKELY,
-        "Check that the `base_url` of {toml} is right and ends in /v1; then open it from this machine and read what answers.",
+        "Check that {base_url_setting} is right and ends in /v1; then open it from this machine and read what answers.",
     ),
     _K.CLIENT_BAD_REQUEST: Words(
         "OpenAI finds the request itself wrong. Key, project and money are fine.",
@@ -244,7 +244,7 @@ WORDS: dict[FailureKind, Words] = {
         "{key} cannot be used as it is configured.",
         "{problem}.",
         _CERTAIN,
-        "Correct the variable or file that the `secret` of {toml} names; it is read again by itself.",
+        "Correct {secret}: the variable or file it names is read again by itself.",
     ),
     _K.UNKNOWN: Words(
         "the monitor does not understand this answer, so it changes nothing.",
@@ -271,14 +271,14 @@ class Case(Enum):
     ORGANIZATION_LIMIT = auto()
 
 
-_REPLACE_KEY = "See in {keys_page} whether the key is still listed; if not, create one and put it into the `secret` of {toml}."
+_REPLACE_KEY = "See in {keys_page} whether the key is still listed; if not, create one and put it into {secret}."
 
 INSTEAD: dict[Case, Words] = {
     Case.NOT_A_KEY: Words(
         "OpenAI refuses {key}: it does not look like a key of OpenAI.",
         "{hint}A variable was not filled in, or the wrong value was pasted.",
         _LIKELY,
-        "Put the real key into the `secret` of {toml}; it is read again by itself.",
+        "Put the real key into {secret}; it is read again by itself.",
     ),
     Case.KEY_WORKED: Words(
         "OpenAI refuses {key}, which worked before.",
@@ -302,7 +302,7 @@ INSTEAD: dict[Case, Words] = {
         "OpenAI does not know the address that was called.",
         "Something is wrong with {base_url}: most often /v1 is missing at its end, or stands there twice.",
         _LIKELY,
-        "Set the `base_url` of {toml} to https://api.openai.com/v1, or to the host of its region with /v1 at the end.",
+        "Set {base_url_setting} to https://api.openai.com/v1, or to the host of its region with /v1 at the end.",
     ),
     Case.PROJECT_LIMIT: Words(
         "{project} reached its own {limit} for {model}.{over}",
