@@ -15,7 +15,7 @@ from monitor.domain.timeline import from_ms, to_ms
 from monitor.store import codec, dialect
 from monitor.store.counts import Counts, CountsWriter
 from monitor.store.engine import reading
-from monitor.store.register import Change, Register, TargetRow
+from monitor.store.register import Register, TargetRow
 from monitor.store.tables import (
     FLEET,
     LIMIT_STEP,
@@ -50,13 +50,13 @@ class Memory:
     """What the database holds, as far as folding needs it. Changed by `adopt` alone, after a commit."""
 
     def __init__(self, engine: Engine) -> None:
-        self.register = Register.load(engine)
         self.known: dict[int, Known] = {}
         self.answers: dict[tuple[Any, ...], int] = {}
         self.spent: Counter[tuple[int, int]] = Counter()
         """Requests of paid probes, by project and day; the tokens are in `tokens`."""
         self.tokens: Counter[tuple[int, int]] = Counter()
         with reading(engine) as connection:
+            self.register = Register.load(connection)
             self._load_states(connection)
             self._load_use(connection)
 
@@ -100,7 +100,8 @@ class Batch:
         self._statements = statements
         self._policy = policy
         self._connection = connection
-        self._register = Change(memory.register, connection, now)
+        self._now = now
+        self._admitted = Register()
         self._known: dict[int, Known] = {}
         self._shown: dict[int, Observation] = {}
         self._limits: dict[int, tuple[Any, ...]] = {}
@@ -114,13 +115,14 @@ class Batch:
 
     def add(self, seen: Observation) -> tuple[HealthState, Transition | None, timedelta | None]:
         """Fold one observation: the state after it, the change it made, and when to look again."""
-        target = self._memory.register.targets.get(seen.target) or self._register.target(seen.target)
+        register = self._memory.register
+        target = register.targets.get(seen.target) or self._admitted.admit(register, self._connection, seen.target, self._now)
         number = target.id
         known = self._known.get(number) or self._memory.known.get(number, _NEVER)
-        at = to_ms(seen.at)
+        at = asked = to_ms(seen.at)
         if at <= known.newest:
             at = self._free(number, at)
-        if seen.at.microsecond % 1000 or at != to_ms(seen.at):
+        if at != asked or seen.at.microsecond % 1000:
             seen = replace(seen, at=from_ms(at))  # the fold sees the time that is stored, or a restart would remember another
         answer_id = self._answer(seen)
         state, transition = advance(known.state, seen, self._policy)
@@ -176,7 +178,7 @@ class Batch:
     def write(self) -> None:
         """Send all rows, each table's in the order of its key."""
         do, connection = self._statements, self._connection
-        do.observations.run(connection, sorted(self._raw, key=lambda row: row[:2]))
+        do.observations.run(connection, sorted(self._raw))
         do.counts.write(connection, self._counts)
         do.states.run(connection, [self._state_row(number) for number in sorted(self._shown)])
         do.limits.run(connection, list(self._limits.values()))
@@ -200,7 +202,7 @@ class Batch:
     def adopt(self) -> None:
         """Remember what is committed."""
         memory = self._memory
-        memory.register.adopt(self._register)
+        memory.register.adopt(self._admitted)
         memory.known.update(self._known)
         if len(memory.answers) > _MOST_ANSWERS:
             memory.answers.clear()

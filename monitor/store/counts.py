@@ -1,6 +1,6 @@
 """Counts of a batch, per bucket: folded in memory first, so that the database is asked once for each bucket."""
 
-from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
 from sqlalchemy import Connection, Engine
@@ -12,76 +12,56 @@ from monitor.store.sketch import ONE, bin_of, merge
 from monitor.store.tables import FLEET, MINUTE, buckets, failures
 
 Place = tuple[int, int, int]
-"""Project, start and probe of a bucket."""
+"""Start, project and probe of a bucket."""
+Gain = tuple[int, int, int, bytes]
+"""What a bucket gains: ok, failed, inconclusive, and the sketch of their latencies."""
 
-
-class Cell:
-    """What one bucket gains."""
-
-    __slots__ = ("failed", "inconclusive", "ok", "parts")
-
-    def __init__(self) -> None:
-        self.ok = self.failed = self.inconclusive = 0
-        self.parts: list[bytes] = []
-
-    def add(self, other: "Cell") -> None:
-        """Gain what `other` gained."""
-        self.ok += other.ok
-        self.failed += other.failed
-        self.inconclusive += other.inconclusive
-        self.parts += other.parts
+_GAINS = {Verdict.OK: (1, 0, 0), Verdict.FAILED: (0, 1, 0), Verdict.INCONCLUSIVE: (0, 0, 1)}
+_NOTHING: Gain = (0, 0, 0, b"")
 
 
 class Counts:
-    """The gains of one batch."""
+    """The gains of one batch, by minute; each observation counts for its project and for the fleet."""
 
     def __init__(self) -> None:
-        self._minutes: dict[Place, Cell] = {}
-        self._failures: Counter[tuple[int, int, FailureKind]] = Counter()
+        self._cells: dict[Place, Gain] = {}
+        self._failures: dict[tuple[int, int, str], int] = {}
 
     def add(
         self, project_id: int, probe: int, at: int, verdict: Verdict, failure: FailureKind | None, latency_ms: float | None
     ) -> None:
         """Count one observation."""
         start = at - at % MINUTE
-        place = (project_id, start, probe)
-        cell = self._minutes.get(place)
-        if cell is None:
-            cell = self._minutes[place] = Cell()
-        if verdict is Verdict.OK:
-            cell.ok += 1
-        elif verdict is Verdict.FAILED:
-            cell.failed += 1
-        else:
-            cell.inconclusive += 1
-        if latency_ms is not None:
-            cell.parts.append(ONE[bin_of(latency_ms)])
-        if failure is not None:
-            self._failures[project_id, start, failure] += 1
+        gain = (*_GAINS[verdict], ONE[bin_of(latency_ms)] if latency_ms is not None else b"")
+        for owner in (project_id, FLEET) if project_id != FLEET else (FLEET,):
+            _gain(self._cells, (start, owner, probe), gain)
+            if failure is not None:
+                name = (start, owner, failure.value)
+                self._failures[name] = self._failures.get(name, 0) + 1
 
-    def cells(self, grain: int) -> dict[Place, Cell]:
-        """Gains at this width, those of the fleet included."""
-        found: dict[Place, Cell] = {}
-        for (project_id, minute, probe), gained in self._minutes.items():
-            start = minute - minute % grain
-            for place in ((project_id, start, probe), (FLEET, start, probe)):
-                cell = found.get(place)
-                if cell is None:
-                    cell = found[place] = Cell()
-                cell.add(gained)
-                if project_id == FLEET:
-                    break
+    def cells(self, grain: int) -> dict[Place, Gain]:
+        """Gains at this width."""
+        if grain == MINUTE:
+            return self._cells
+        found: dict[Place, Gain] = {}
+        for (minute, project_id, probe), gain in self._cells.items():
+            _gain(found, (minute - minute % grain, project_id, probe), gain)
         return found
 
-    def failures(self, grain: int) -> "Counter[tuple[int, int, str]]":
-        """Failures at this width, those of the fleet included."""
-        found: Counter[tuple[int, int, str]] = Counter()
-        for (project_id, minute, failure), count in self._failures.items():
-            start = minute - minute % grain
-            found[project_id, start, failure.value] += count
-            if project_id != FLEET:
-                found[FLEET, start, failure.value] += count
+    def failures(self, grain: int) -> dict[tuple[int, int, str], int]:
+        """Failures at this width."""
+        found: dict[tuple[int, int, str], int] = {}
+        for (minute, project_id, failure), count in self._failures.items():
+            place = (minute - minute % grain, project_id, failure)
+            found[place] = found.get(place, 0) + count
         return found
+
+
+def _gain(cells: dict[Place, Gain], place: Place, gain: Gain) -> None:
+    held = cells.get(place)
+    if held is not None:
+        gain = (held[0] + gain[0], held[1] + gain[1], held[2] + gain[2], held[3] + gain[3])
+    cells[place] = gain
 
 
 class _Statements(NamedTuple):
@@ -105,22 +85,22 @@ class CountsWriter:
         """Add them, in the order of the tables' keys: neighbours share pages."""
         for grain, statements in self._statements.items():
             cells = counts.cells(grain)
-            known = _sketches(connection, buckets[grain].name, cells)
+            held = _sketches(connection, buckets[grain].name, cells)
             statements.cells.run(
                 connection,
                 [
-                    (*place, cell.ok, cell.failed, cell.inconclusive, merge([known.get(place), *cell.parts]) or None)
-                    for place, cell in sorted(cells.items(), key=lambda item: item[0])
+                    (*place, ok, failed, inconclusive, merge(held.get(place), gained) or None)
+                    for place, (ok, failed, inconclusive, gained) in sorted(cells.items())
                 ],
             )
             statements.failures.run(connection, [(*place, count) for place, count in sorted(counts.failures(grain).items())])
 
 
-def _sketches(connection: Connection, table: str, places: dict[Place, Cell]) -> dict[Place, bytes]:
+def _sketches(connection: Connection, table: str, places: Iterable[Place]) -> dict[Place, bytes]:
     """The sketches that these buckets hold already."""
-    values = ",".join(map(str, places))  # numbers of our own: nothing to escape
+    values = ",".join([f"({start},{project_id},{probe})" for start, project_id, probe in places])  # numbers: nothing to escape
     rows = connection.exec_driver_sql(
-        f"WITH wanted(project_id, start, probe) AS (VALUES {values}) "  # noqa: S608
-        f"SELECT project_id, start, probe, sketch FROM wanted JOIN {table} USING (project_id, start, probe)"
+        f"WITH wanted(start, project_id, probe) AS (VALUES {values}) "  # noqa: S608
+        f"SELECT start, project_id, probe, sketch FROM wanted JOIN {table} USING (start, project_id, probe)"
     )
-    return {(project_id, start, probe): held for project_id, start, probe, held in rows}
+    return {(start, project_id, probe): held for start, project_id, probe, held in rows}

@@ -117,7 +117,7 @@ def _connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
         pragmas = [f"busy_timeout={LOCK_WAIT_MS}", "foreign_keys=on", "cache_size=-32768", "temp_store=memory"]
         if not readonly:
             # With WAL, NORMAL loses nothing when the process is killed; at a power cut perhaps the last second, never the file.
-            pragmas += ["journal_mode=wal", "synchronous=normal", "journal_size_limit=67108864"]
+            pragmas += ["journal_mode=wal", "synchronous=normal", "journal_size_limit=67108864", "wal_autocheckpoint=4000"]
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
     except sqlite3.Error:

@@ -18,6 +18,7 @@ from monitor.domain.observation import Verdict
 from monitor.domain.taxonomy import FailureKind, Lane
 from monitor.domain.timeline import Window, to_ms
 from monitor.store import codec, current, tables
+from monitor.store.dialect import Int
 from monitor.store.engine import reading
 from monitor.store.frames import frame
 from monitor.store.register import target_of
@@ -40,28 +41,33 @@ def strips(engine: Engine, window: Window, cells: int = 48) -> "pd.DataFrame":
     """
     start, width = to_ms(window.start), to_ms(window.end) - to_ms(window.start)
     grain = _grain(width // cells, QUARTER if width // cells >= QUARTER else MINUTE)
-    projects, counted, failed = tables.projects, tables.buckets[grain], tables.failures[grain]
+    counted, failed = tables.buckets[grain], tables.failures[grain]
 
     def cell(column: ColumnElement[int]) -> ColumnElement[int]:
         # A bucket that began before the window belongs to its first cell.
         return sa.case((column < start, 0), else_=(column - start) * cells // width).label("cell")
 
     counts = (
-        sa.select(projects.c.id, projects.c.name, cell(counted.c.start), *_sums(counted))
-        .join_from(projects, counted, sa.and_(counted.c.project_id == projects.c.id, _holds(counted.c.start, window, grain)))
-        .where(projects.c.active == 1)
-        .group_by(projects.c.id, sa.text("cell"))
+        sa.select(counted.c.project_id, cell(counted.c.start), *_sums(counted))
+        .where(_holds(counted.c.start, window, grain), counted.c.project_id != FLEET)
+        .group_by(counted.c.project_id, sa.text("cell"))
+        .order_by(counted.c.project_id, sa.text("cell"))
     )
     causes = (
-        sa.select(projects.c.id, cell(failed.c.start), failed.c.failure)
-        .join_from(projects, failed, sa.and_(failed.c.project_id == projects.c.id, _holds(failed.c.start, window, grain)))
-        .where(projects.c.active == 1)
-        .group_by(projects.c.id, sa.text("cell"), failed.c.failure)
+        sa.select(failed.c.project_id, cell(failed.c.start), failed.c.failure)
+        .where(_holds(failed.c.start, window, grain), failed.c.project_id != FLEET)
+        .group_by(failed.c.project_id, sa.text("cell"), failed.c.failure)
         .order_by(sa.func.sum(failed.c.count), failed.c.failure.desc())
     )
+    p = tables.projects.c
     with reading(engine) as connection:
+        names = dict(connection.execute(sa.select(p.id, p.name).where(p.active == 1)).tuples().all())
         commonest = {(number, cell): failure for number, cell, failure in connection.execute(causes)}
-        rows = [(name, *rest, commonest.get((number, rest[0]))) for number, name, *rest in connection.execute(counts)]
+        rows = [
+            (names[number], cell, *rest, commonest.get((number, cell)))
+            for number, cell, *rest in connection.execute(counts)
+            if number in names
+        ]
     return frame(("project", "cell", *_VERDICTS, "failure"), rows)
 
 
@@ -71,28 +77,18 @@ def failure_trend(engine: Engine, window: Window, step: timedelta, project: str 
     Inconclusive answers count here too, under what they said. Without a project: all checks, control probes included.
     """
     grain = _grain(_width(step))
-    c = tables.failures[grain].c
-    at = _step(c.start, step)
-    query = (
-        sa.select(at, c.failure, sa.func.sum(c.count))
-        .where(c.project_id == _project_id(project), _holds(c.start, window, grain))
-        .group_by(at, c.failure)
-        .order_by(at, c.failure)
-    )
+    failed = tables.failures[grain]
+    c, at = failed.c, _step(failed.c.start, step)
+    query = _of(failed, window, grain, project, at, c.failure, sa.func.sum(c.count)).group_by(at, c.failure).order_by(at, c.failure)
     return _asked(engine, query, "start", "failure", "count")
 
 
 def check_counts(engine: Engine, window: Window, step: timedelta, project: str | None = None) -> "pd.DataFrame":
     """Checks over time: `start`, `ok`, `failed`, `inconclusive`. A step without any check has no row: no data is not zero."""
     grain = _grain(_width(step))
-    table = tables.buckets[grain]
-    at = _step(table.c.start, step)
-    query = (
-        sa.select(at, *_sums(table))
-        .where(table.c.project_id == _project_id(project), _holds(table.c.start, window, grain))
-        .group_by(at)
-        .order_by(at)
-    )
+    counted = tables.buckets[grain]
+    at = _step(counted.c.start, step)
+    query = _of(counted, window, grain, project, at, *_sums(counted)).group_by(at).order_by(at)
     return _asked(engine, query, "start", *_VERDICTS)
 
 
@@ -104,10 +100,10 @@ def latency_trend(
     Of every answer that was timed, good or bad; without a probe, of all probes together.
     """
     grain = _grain(_width(step))
-    c = tables.buckets[grain].c
-    query = sa.select(_step(c.start, step), c.sketch, c.ok + c.failed + c.inconclusive).where(
-        c.project_id == _project_id(project), _holds(c.start, window, grain), c.sketch.is_not(None)
-    )
+    counted = tables.buckets[grain]
+    c = counted.c
+    columns = (_step(c.start, step), c.sketch, c.ok + c.failed + c.inconclusive)
+    query = _of(counted, window, grain, project, *columns).where(c.sketch.is_not(None))
     if probe is not None:
         query = query.where(c.probe == PROBES[probe])
     sketches: dict[int, list[bytes]] = defaultdict(list)
@@ -163,17 +159,19 @@ def limits_now(engine: Engine, project: str | None = None) -> "pd.DataFrame":
 def rate_limit_trend(engine: Engine, window: Window, step: timedelta, project: str | None = None) -> "pd.DataFrame":
     """429s (lanes rate and quota) by kind over time: `start`, `project`, `failure`, `count`."""
     grain = _grain(_width(step))
-    projects, failed = tables.projects, tables.failures[grain]
-    at = _step(failed.c.start, step)
+    failed = tables.failures[grain]
+    c, p, at = failed.c, tables.projects.c, _step(failed.c.start, step)
+    columns = (at, p.name, c.failure, sa.func.sum(c.count))
+    if project is None:
+        query = sa.select(*columns).where(_holds(c.start, window, grain)).select_from(failed)
+    else:
+        query = _of(failed, window, grain, project, *columns)
     query = (
-        sa.select(at, projects.c.name, failed.c.failure, sa.func.sum(failed.c.count))
-        .join_from(projects, failed, sa.and_(failed.c.project_id == projects.c.id, _holds(failed.c.start, window, grain)))
-        .where(failed.c.failure.in_(_kinds(Lane.RATE, Lane.QUOTA)))
-        .group_by(at, projects.c.name, failed.c.failure)
-        .order_by(at, projects.c.name, failed.c.failure)
+        query.join(tables.projects, p.id == c.project_id)
+        .where(c.failure.in_(_kinds(Lane.RATE, Lane.QUOTA)))
+        .group_by(at, p.name, c.failure)
+        .order_by(at, p.name, c.failure)
     )
-    if project is not None:
-        query = query.where(projects.c.name == project)
     return _asked(engine, query, "start", "project", "failure", "count")
 
 
@@ -394,6 +392,15 @@ def _grain(width: int, otherwise: int = MINUTE) -> int:
 def _step(column: ColumnElement[int], step: timedelta) -> ColumnElement[int]:
     """The start of the step that holds the bucket."""
     return (column - column % _width(step)).label("at")
+
+
+def _of(table: sa.Table, window: Window, grain: int, project: str | None, *columns: Any) -> sa.Select[*tuple[Any, ...]]:
+    """Buckets of one project, or of the fleet: a seek for each, because in these tables time comes before the project."""
+    start = to_ms(window.start)
+    one = sa.select(sa.literal(start - start % grain, Int).label("start")).cte("starts", recursive=True)
+    starts = one.union_all(sa.select(one.c.start + grain).where(one.c.start + grain < to_ms(window.end)))
+    c = table.c
+    return sa.select(*columns).join_from(starts, table, sa.and_(c.start == starts.c.start, c.project_id == _project_id(project)))
 
 
 def _holds(column: ColumnElement[int], window: Window, grain: int) -> ColumnElement[bool]:

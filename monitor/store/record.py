@@ -19,8 +19,8 @@ from monitor.domain.timeline import to_ms
 from monitor.store import codec, dialect, meta
 from monitor.store.batch import DAY, Batch, Memory, Statements
 from monitor.store.engine import writing
-from monitor.store.register import Change
 from monitor.store.status import Heartbeat
+from monitor.store.sync import sync
 from monitor.store.tables import MINUTE, effective_config, heartbeats, lag_history
 
 _POLICY = HealthPolicy()
@@ -51,11 +51,11 @@ class Writer:
         back finds its rows again; a new secret under an old label is a new row of `keys`.
         """
         with writing(self._engine) as connection:
-            change = Change(self._memory.register, connection, to_ms(now))
-            change.sync(inventory)
-            if change:
+            changed = sync(connection, self._memory.register, inventory, to_ms(now))
+            if changed:
                 meta.bump(connection)
-        self._memory.register.adopt(change)
+        if changed:
+            self._memory.register = changed
 
     def record(self, observations: Sequence[Observation], now: datetime) -> list[Recorded]:
         """Commit these observations; what comes back is in their order.

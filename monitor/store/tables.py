@@ -170,8 +170,8 @@ transitions = _plain(
 def _buckets(name: str) -> Table:
     return _clustered(
         name,
-        _key("project_id"),
         _key("start"),
+        _key("project_id"),
         _key("probe"),
         Column("ok", Int, nullable=False),
         Column("failed", Int, nullable=False),
@@ -181,7 +181,7 @@ def _buckets(name: str) -> Table:
 
 
 def _failures(name: str) -> Table:
-    return _clustered(name, _key("project_id"), _key("start"), _key("failure", Words), Column("count", Int, nullable=False))
+    return _clustered(name, _key("start"), _key("project_id"), _key("failure", Words), Column("count", Int, nullable=False))
 
 
 def _grains(make: Callable[[str], Table], suffix: str) -> dict[int, Table]:
@@ -189,7 +189,11 @@ def _grains(make: Callable[[str], Table], suffix: str) -> dict[int, Table]:
 
 
 buckets = _grains(_buckets, "buckets")
-"""By width in milliseconds. Minutes serve the last hours, quarter hours the last days and the overview's strip, hours the rest."""
+"""By width in milliseconds. Minutes serve the last hours, quarter hours the last days and the overview's strip, hours the rest.
+
+Time comes first in their keys: a batch then writes a few neighbouring pages instead of one for each project, the overview
+reads one stretch, and the oldest are dropped from one end. One project is read by a seek for each bucket.
+"""
 failures = _grains(_failures, "failures")
 """By width in milliseconds: failed and inconclusive answers by kind."""
 

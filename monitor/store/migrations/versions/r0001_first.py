@@ -52,24 +52,24 @@ def upgrade() -> None:
     )
     op.create_table(
         "hour_buckets",
-        sa.Column("project_id", Int, autoincrement=False, nullable=False),
         sa.Column("start", Int, autoincrement=False, nullable=False),
+        sa.Column("project_id", Int, autoincrement=False, nullable=False),
         sa.Column("probe", Int, autoincrement=False, nullable=False),
         sa.Column("ok", Int, nullable=False),
         sa.Column("failed", Int, nullable=False),
         sa.Column("inconclusive", Int, nullable=False),
         sa.Column("sketch", Blob, nullable=True),
-        sa.PrimaryKeyConstraint("project_id", "start", "probe"),
+        sa.PrimaryKeyConstraint("start", "project_id", "probe"),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
     op.create_table(
         "hour_failures",
-        sa.Column("project_id", Int, autoincrement=False, nullable=False),
         sa.Column("start", Int, autoincrement=False, nullable=False),
+        sa.Column("project_id", Int, autoincrement=False, nullable=False),
         sa.Column("failure", Words, autoincrement=False, nullable=False),
         sa.Column("count", Int, nullable=False),
-        sa.PrimaryKeyConstraint("project_id", "start", "failure"),
+        sa.PrimaryKeyConstraint("start", "project_id", "failure"),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
@@ -105,24 +105,24 @@ def upgrade() -> None:
     )
     op.create_table(
         "minute_buckets",
-        sa.Column("project_id", Int, autoincrement=False, nullable=False),
         sa.Column("start", Int, autoincrement=False, nullable=False),
+        sa.Column("project_id", Int, autoincrement=False, nullable=False),
         sa.Column("probe", Int, autoincrement=False, nullable=False),
         sa.Column("ok", Int, nullable=False),
         sa.Column("failed", Int, nullable=False),
         sa.Column("inconclusive", Int, nullable=False),
         sa.Column("sketch", Blob, nullable=True),
-        sa.PrimaryKeyConstraint("project_id", "start", "probe"),
+        sa.PrimaryKeyConstraint("start", "project_id", "probe"),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
     op.create_table(
         "minute_failures",
-        sa.Column("project_id", Int, autoincrement=False, nullable=False),
         sa.Column("start", Int, autoincrement=False, nullable=False),
+        sa.Column("project_id", Int, autoincrement=False, nullable=False),
         sa.Column("failure", Words, autoincrement=False, nullable=False),
         sa.Column("count", Int, nullable=False),
-        sa.PrimaryKeyConstraint("project_id", "start", "failure"),
+        sa.PrimaryKeyConstraint("start", "project_id", "failure"),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
@@ -181,24 +181,24 @@ def upgrade() -> None:
     )
     op.create_table(
         "quarter_buckets",
-        sa.Column("project_id", Int, autoincrement=False, nullable=False),
         sa.Column("start", Int, autoincrement=False, nullable=False),
+        sa.Column("project_id", Int, autoincrement=False, nullable=False),
         sa.Column("probe", Int, autoincrement=False, nullable=False),
         sa.Column("ok", Int, nullable=False),
         sa.Column("failed", Int, nullable=False),
         sa.Column("inconclusive", Int, nullable=False),
         sa.Column("sketch", Blob, nullable=True),
-        sa.PrimaryKeyConstraint("project_id", "start", "probe"),
+        sa.PrimaryKeyConstraint("start", "project_id", "probe"),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
     op.create_table(
         "quarter_failures",
-        sa.Column("project_id", Int, autoincrement=False, nullable=False),
         sa.Column("start", Int, autoincrement=False, nullable=False),
+        sa.Column("project_id", Int, autoincrement=False, nullable=False),
         sa.Column("failure", Words, autoincrement=False, nullable=False),
         sa.Column("count", Int, nullable=False),
-        sa.PrimaryKeyConstraint("project_id", "start", "failure"),
+        sa.PrimaryKeyConstraint("start", "project_id", "failure"),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )
