@@ -27,7 +27,16 @@ class Health(StrEnum):
     @property
     def rank(self) -> int:
         """Greater is worse."""
-        return list(Health).index(self)
+        return _RANK[self]
+
+
+_RANK = {health: rank for rank, health in enumerate(Health)}
+
+
+_KEEP = 21
+"""Checks remembered, as many as flapping detection looks at."""
+_LATEST_ANSWER = timedelta(minutes=5)
+"""No answer is later than that: a probe's deadline is some seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,8 +52,17 @@ class HealthPolicy:
     """Successes in a row."""
     confirm_after: tuple[timedelta, ...] = (timedelta(seconds=5), timedelta(seconds=15))
     """When to look again while suspect or recovering, instead of waiting for the interval."""
+    confirm_rate_after: timedelta = timedelta(seconds=60)
+    """The same at a rate limit: when a limit per minute has filled again."""
     stale_after: float = 3.0
     """Intervals without an answer after which a target is unknown, never green."""
+
+    def __post_init__(self) -> None:
+        for name in ("fail_after", "fail_window", "definitive_fail_after", "recover_after"):
+            if not 1 <= getattr(self, name) <= _KEEP:
+                raise ValueError(f"{name} must be from 1 to {_KEEP}, not {getattr(self, name)}")
+        if self.fail_after > self.fail_window:
+            raise ValueError(f"fail_after ({self.fail_after}) cannot exceed fail_window ({self.fail_window})")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +84,7 @@ class HealthState:
     @property
     def suspect(self) -> bool:
         """The last check failed, but the health has not moved yet."""
-        return bool(self.recent) and not self.recent[-1] and self.health in (Health.UNKNOWN, Health.HEALTHY)
+        return bool(self.recent) and not self.recent[-1] and self.failure is None and self.health is not Health.PAUSED
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,10 +98,6 @@ class Transition:
     failure: FailureKind | None = None
 
 
-_KEEP = 21
-"""Checks remembered, as many as flapping detection looks at."""
-
-
 def advance(
     state: HealthState,
     observation: Observation,
@@ -91,44 +105,59 @@ def advance(
 ) -> tuple[HealthState, Transition | None]:
     """Fold one observation into the state of its target.
 
-    An observation older than the state's last is ignored; an inconclusive one moves nothing but `last_at`.
+    An observation older than the state's last is ignored; an inconclusive one moves nothing but `last_at`. One that is older by
+    more than five minutes is not a late answer: the clock was set back, and the state must not freeze until it catches up.
     """
     at = observation.at
-    if state.last_at is not None and at < state.last_at:
+    if state.last_at is not None and timedelta() < state.last_at - at <= _LATEST_ANSWER:
         return state, None
     if observation.verdict is Verdict.INCONCLUSIVE:
         return replace(state, last_at=at), None
-    ok = observation.verdict is Verdict.OK
-    state = replace(
-        state,
-        recent=(*state.recent, ok)[-_KEEP:],
-        last_kind=observation.failure,
+    kind = None if observation.verdict is Verdict.OK else observation.failure or FailureKind.UNKNOWN
+    recent = (*state.recent, kind is None)[-_KEEP:]
+    if kind is None:
+        health, failure = _after_success(state, recent, policy, finding=observation.finding is not None)
+    else:
+        health, failure = _after_failure(state, recent, policy, kind, observation.target.probe)
+    moved = health is not state.health
+    new = HealthState(
+        health=health,
+        since=at if moved else state.since,
+        failure=failure,
+        recent=recent,
+        last_kind=kind,
         last_at=at,
-        last_ok_at=at if ok else state.last_ok_at,
+        last_ok_at=at if kind is None else state.last_ok_at,
     )
-    health, failure = _decide(state, observation, policy)
-    if health is state.health:
-        return replace(state, failure=failure), None
-    moved = replace(state, health=health, since=at, failure=failure)
-    return moved, Transition(observation.target, at, state.health, health, failure)
+    return new, Transition(observation.target, at, state.health, health, failure) if moved else None
 
 
-def _decide(state: HealthState, observation: Observation, policy: HealthPolicy) -> tuple[Health, FailureKind | None]:
-    recent = state.recent
-    if observation.failure is None:
-        good = Health.DEGRADED if observation.finding else Health.HEALTHY
-        ill = state.health in (Health.FAILING, Health.DEGRADED, Health.RESTRICTED) and state.failure is not None
-        if not ill or recent[-policy.recover_after :] == (True,) * policy.recover_after:
-            return good, None
+def _after_success(
+    state: HealthState, recent: tuple[bool, ...], policy: HealthPolicy, *, finding: bool
+) -> tuple[Health, FailureKind | None]:
+    last = recent[-policy.recover_after :]
+    if state.failure is not None and not (all(last) and len(last) == policy.recover_after):
         return state.health, state.failure
-    kind = observation.failure
-    if KINDS[kind].definitive:
-        confirmed = recent[-policy.definitive_fail_after :] == (False,) * policy.definitive_fail_after
+    return Health.DEGRADED if finding else Health.HEALTHY, None
+
+
+def _after_failure(
+    state: HealthState, recent: tuple[bool, ...], policy: HealthPolicy, kind: FailureKind, probe: ProbeKind
+) -> tuple[Health, FailureKind | None]:
+    again = state.last_kind is not None and state.last_kind.lane is kind.lane
+    if state.failure is not None:
+        # Ill already. Another cause takes over when it comes twice in a row: one timeout does not explain a key that is dead.
+        confirmed = again or kind.lane is state.failure.lane
+    elif KINDS[kind].definitive:
+        needed = policy.definitive_fail_after
+        confirmed = ((needed == 1 or again) and _failed(recent, needed)) or _failed(recent, policy.fail_window)
     else:
         confirmed = recent[-policy.fail_window :].count(False) >= policy.fail_after
-    if confirmed:
-        return _ill_health(kind, observation.target.probe), kind
-    return state.health, state.failure
+    return (_ill_health(kind, probe), kind) if confirmed else (state.health, state.failure)
+
+
+def _failed(recent: tuple[bool, ...], last: int) -> bool:
+    return len(recent) >= last and not any(recent[-last:])
 
 
 def _ill_health(kind: FailureKind, probe: ProbeKind) -> Health:
@@ -142,28 +171,30 @@ def _ill_health(kind: FailureKind, probe: ProbeKind) -> Health:
 def look_again_after(state: HealthState, policy: HealthPolicy = HealthPolicy()) -> timedelta | None:
     """How long until the confirming check, or None where the interval is soon enough.
 
-    Asked after each observation. Suspect targets and recovering ones are looked at again after 5 s, then 15 s.
+    Asked after each observation. Suspect targets and recovering ones are looked at again after 5 s, then 15 s; those at a rate
+    limit only once, a minute later, because every look counts against the limit.
     """
-    if not state.recent:
+    if not state.recent or state.health is Health.PAUSED:
         return None
     last = state.recent[-1]
-    settled = (state.health in (Health.HEALTHY, Health.PAUSED)) if last else not state.suspect
-    if settled or (last and state.failure is None):
+    cause = state.failure if last else state.last_kind if state.suspect else None
+    if cause is None:
         return None
     streak = 0
     for ok in reversed(state.recent):
         if ok is not last:
             break
         streak += 1
-    return policy.confirm_after[streak - 1] if streak <= len(policy.confirm_after) else None
+    waits = (policy.confirm_rate_after,) if cause.lane is Lane.RATE else policy.confirm_after
+    return waits[streak - 1] if streak <= len(waits) else None
 
 
 def fresh_health(state: HealthState, interval: timedelta, now: datetime, policy: HealthPolicy = HealthPolicy()) -> Health:
-    """The health as it may be shown at `now`: late data is unknown, never green."""
-    if state.last_at is None:
-        return Health.UNKNOWN
+    """The health as it may be shown at `now`: late data is unknown, never green, and so is data from the future."""
+    if state.health is Health.PAUSED or state.last_at is None:
+        return state.health if state.last_at is not None else Health.UNKNOWN
     allowed = max(interval * policy.stale_after, timedelta(seconds=90))
-    return state.health if now - state.last_at <= allowed or state.health is Health.PAUSED else Health.UNKNOWN
+    return state.health if abs(now - state.last_at) <= allowed else Health.UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,8 @@ def to_ms(at: datetime) -> int:
     """Milliseconds since the epoch. Raises ValueError for a naive datetime: whose midnight would it be?"""
     if at.tzinfo is None:
         raise ValueError(f"a time needs its zone: {at!r}")
-    return round((at - EPOCH) / timedelta(milliseconds=1))
+    since = at - EPOCH
+    return (since.days * 86400 + since.seconds) * 1000 + (since.microseconds + 500) // 1000
 
 
 def from_ms(ms: float) -> datetime:
