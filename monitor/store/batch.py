@@ -39,7 +39,7 @@ class Known(NamedTuple):
 
     state: HealthState
     newest: int
-    """When it last answered; -1 before it ever did. No raw row is newer."""
+    """No raw row is newer than this; -1 where there is none. Usually `state.last_at`, but the clock may have been set back."""
     answer_id: int | None
 
 
@@ -61,11 +61,11 @@ class Memory:
             self._load_use(connection)
 
     def _load_states(self, connection: Connection) -> None:
-        c = target_states.c
-        columns = (c.target_id, c.answer_id, *(c[name] for name in codec.STATE_COLUMNS))
-        for number, answer_id, *row in connection.execute(sa.select(*columns)):
-            state = codec.state_of(row)
-            self.known[number] = Known(state, to_ms(state.last_at) if state.last_at else -1, answer_id)
+        c, o = target_states.c, observations.c
+        newest = sa.select(o.at).where(o.target_id == c.target_id).order_by(o.at.desc()).limit(1).scalar_subquery()
+        columns = (c.target_id, newest, c.answer_id, *(c[name] for name in codec.STATE_COLUMNS))
+        for number, at, answer_id, *row in connection.execute(sa.select(*columns)):
+            self.known[number] = Known(codec.state_of(row), -1 if at is None else at, answer_id)
 
     def _load_use(self, connection: Connection) -> None:
         c = probe_use.c
@@ -81,12 +81,11 @@ class Statements:
 
     def __init__(self, engine: Engine) -> None:
         state_columns = ("target_id", *codec.STATE_COLUMNS, "answer_id", "latency_us", "request_id", "retry_after", "hit")
-        limit_columns = ("target_id", "health", "recent", "limits", "limits_at")
         self.observations = dialect.insert(engine, observations)
         self.answers = dialect.insert(engine, answers, ("digest", *codec.ANSWER_COLUMNS), ignore=True)
         self.counts = CountsWriter(engine)
         self.states = dialect.upsert(engine, target_states, put=state_columns[1:], columns=state_columns)
-        self.limits = dialect.upsert(engine, target_states, put=("limits", "limits_at"), columns=limit_columns)
+        self.limits = dialect.update(engine, target_states, ("limits", "limits_at"), "target_id")
         self.limit_buckets = dialect.upsert(engine, limit_buckets, put=["limit"], least=["remaining"])
         self.transitions = dialect.insert(engine, transitions, ("target_id", "at", "old", "new", "failure"))
         self.use = dialect.upsert(engine, probe_use, add=["requests", "tokens"])
@@ -126,11 +125,12 @@ class Batch:
             seen = replace(seen, at=from_ms(at))  # the fold sees the time that is stored, or a restart would remember another
         answer_id = self._answer(seen)
         state, transition = advance(known.state, seen, self._policy)
-        if at > known.newest:
-            self._known[number] = Known(state, at, answer_id)
+        taken = state is not known.state
+        self._known[number] = Known(state, max(at, known.newest), answer_id if taken else known.answer_id)
+        if taken:
             self._shown[number] = seen
             if seen.limits:
-                self._limits[number] = (number, "", "", codec.limits_text(seen.limits), at)
+                self._limits[number] = (codec.limits_text(seen.limits), at, number)
         self._keep(seen, target, at, answer_id, repeated=answer_id == known.answer_id)
         if transition is not None:
             failure = transition.failure.value if transition.failure else None

@@ -17,8 +17,8 @@ Blob: sa.types.TypeEngine[bytes] = sa.LargeBinary()
 class Batch:
     """A statement compiled once, that takes tuples: a third of the cost of handing dictionaries to SQLAlchemy each time."""
 
-    def __init__(self, engine: Engine, statement: sa.Insert, columns: Sequence[str]) -> None:
-        compiled = statement.compile(dialect=engine.dialect, column_keys=list(columns))
+    def __init__(self, engine: Engine, statement: sa.Insert | sa.Update, columns: Sequence[str]) -> None:
+        compiled = statement.compile(dialect=engine.dialect, column_keys=[name for name in columns if name != "row"])
         self._sql = str(compiled)
         self._columns = tuple(columns)
         self._positional = compiled.positional
@@ -41,6 +41,12 @@ def insert(engine: Engine, table: Table, columns: Sequence[str] | None = None, *
     """Plain rows; with `ignore`, one that is there already under any unique key stays as it is."""
     statement: Any = _inserting(engine)(table)
     return Batch(engine, statement.on_conflict_do_nothing() if ignore else statement, columns or tuple(table.columns.keys()))
+
+
+def update(engine: Engine, table: Table, columns: Sequence[str], key: str) -> Batch:
+    """Change these columns of the row whose `key`, given last, is this."""
+    statement = sa.update(table).where(table.c[key] == sa.bindparam("row"))
+    return Batch(engine, statement, (*columns, "row"))
 
 
 def upsert(

@@ -90,7 +90,7 @@ class Writer:
         """Prove to be alive."""
         at = to_ms(heartbeat.at)
         text = codec.dumps(asdict(heartbeat) | {"at": at, "started_at": to_ms(heartbeat.started_at)})
-        lag = (heartbeat.host, at - at % MINUTE, heartbeat.lag_p99_ms, heartbeat.in_flight, heartbeat.checks)
+        lag = (at - at % MINUTE, heartbeat.host, heartbeat.lag_p99_ms, heartbeat.in_flight, heartbeat.checks)
         with writing(self._engine) as connection:
             dialect.upsert(self._engine, heartbeats, put=["at", "beat"]).run(connection, [(heartbeat.host, at, text)])
             dialect.upsert(self._engine, lag_history, most=["lag_p99_ms", "in_flight"], put=["checks"]).run(connection, [lag])

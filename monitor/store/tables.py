@@ -224,8 +224,8 @@ heartbeats = _clustered(
 
 lag_history = _clustered(
     "lag_history",
-    _key("poller", Words),
     _key("start"),
+    _key("poller", Words),
     Column("lag_p99_ms", Real),
     Column("in_flight", Int, nullable=False),
     Column("checks", Int, nullable=False),

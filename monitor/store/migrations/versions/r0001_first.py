@@ -75,12 +75,12 @@ def upgrade() -> None:
     )
     op.create_table(
         "lag_history",
-        sa.Column("poller", Words, autoincrement=False, nullable=False),
         sa.Column("start", Int, autoincrement=False, nullable=False),
+        sa.Column("poller", Words, autoincrement=False, nullable=False),
         sa.Column("lag_p99_ms", Real, nullable=True),
         sa.Column("in_flight", Int, nullable=False),
         sa.Column("checks", Int, nullable=False),
-        sa.PrimaryKeyConstraint("poller", "start"),
+        sa.PrimaryKeyConstraint("start", "poller"),
         sqlite_strict=True,
         sqlite_with_rowid=False,
     )

@@ -1,0 +1,235 @@
+"""Looking after the database: copying it while it is in use, checking it, and forgetting what is old."""
+
+import contextlib
+import os
+import sqlite3
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any, Protocol
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine, Table
+
+from monitor.domain.timeline import to_ms
+from monitor.store import migrate, tables
+from monitor.store.engine import Problem, StoreError, explained, reading, sqlite_path, writing
+from monitor.store.tables import FLEET, HOUR, MINUTE, QUARTER
+
+# --- backup --------------------------------------------------------------------------------------------------------------
+
+
+def backup(engine: Engine, to: Path) -> None:
+    """Copy the whole database to the new file `to` while poller and pages go on. Raises `StoreError`; then there is no file.
+
+    Copying the file by other means loses what is still in its `-wal` file beside it.
+    """
+    if engine.dialect.name != "sqlite":
+        raise StoreError(Problem.URL, "this database is a server's: copy it with pg_dump")
+    if to.exists():
+        raise StoreError(Problem.FOLDER, f"{to} is already there: name a new file")
+    half = to.with_name(to.name + ".part")
+    try:
+        half.unlink(missing_ok=True)
+        with explained(engine), contextlib.closing(_reader(engine)) as source, contextlib.closing(sqlite3.connect(half)) as copy:
+            source.backup(copy, pages=2000)
+            copy.execute("PRAGMA journal_mode=delete")  # one file, complete in itself
+        os.replace(half, to)  # noqa: PTH105 - a rename is the moment the backup exists
+    except (OSError, StoreError) as error:
+        with contextlib.suppress(OSError):
+            half.unlink(missing_ok=True)
+        if isinstance(error, StoreError):
+            raise StoreError(error.problem, f"the backup to {to} failed: {error}") from None
+        raise StoreError(Problem.FOLDER, f"{to} cannot be written: {error.strerror}") from None
+
+
+def _reader(engine: Engine) -> sqlite3.Connection:
+    return sqlite3.connect(sqlite_path(engine.url).absolute().as_uri() + "?mode=ro", uri=True)
+
+
+# --- check ---------------------------------------------------------------------------------------------------------------
+
+_HOURS_CHECKED = 3
+
+
+def check(engine: Engine) -> list[str]:
+    """What is wrong with the database, in words; empty when nothing is.
+
+    Besides the file itself: that what is derived agrees with what it is derived from, over the newest hours.
+    """
+    try:
+        with reading(engine) as connection:
+            return list(_problems(connection))
+    except StoreError as error:
+        return [str(error)]
+
+
+def _problems(connection: Connection) -> Iterator[str]:
+    if connection.dialect.name == "sqlite":
+        for (line,) in connection.exec_driver_sql("PRAGMA integrity_check(20)"):
+            if line != "ok":
+                yield f"damaged: {line}"
+        for table, *_ in connection.exec_driver_sql("PRAGMA foreign_key_check"):
+            yield f"a row of {table} points at nothing"
+    revision = connection.execute(sa.text("SELECT version_num FROM alembic_version")).scalar()
+    if revision != migrate.REVISIONS[-1]:
+        yield f"the schema is {revision}, this version of the monitor needs {migrate.REVISIONS[-1]}"
+        return
+    yield from _orphans(connection)
+    newest = connection.execute(sa.select(sa.func.max(tables.buckets[HOUR].c.start))).scalar()
+    if newest is not None:
+        yield from _states_without_evidence(connection, newest - (_HOURS_CHECKED - 1) * HOUR)
+        yield from _counts_that_differ(connection, newest - (_HOURS_CHECKED - 1) * HOUR)
+
+
+def _orphans(connection: Connection) -> Iterator[str]:
+    t, a = tables.targets.c.id, tables.answers.c.id
+    for table in (tables.target_states, tables.transitions):
+        lost = sa.select(sa.func.count()).select_from(table).where(table.c.target_id.not_in(sa.select(t)))
+        if count := connection.execute(lost).scalar():
+            yield f"{count} rows of {table.name} belong to no target"
+    said = tables.target_states.c.answer_id
+    lost = sa.select(sa.func.count()).select_from(tables.target_states).where(said.not_in(sa.select(a)))
+    if count := connection.execute(lost).scalar():
+        yield f"{count} targets answered with an answer that is not stored"
+
+
+def _states_without_evidence(connection: Connection, since: int) -> Iterator[str]:
+    o, s = tables.observations.c, tables.target_states.c
+    seen = sa.exists().where(o.target_id == s.target_id, o.at == s.last_at)
+    lost = sa.select(sa.func.count()).select_from(tables.target_states).where(s.last_at >= since, ~seen)
+    if count := connection.execute(lost).scalar():
+        yield f"{count} targets have a state whose last observation is not stored"
+
+
+def _counts_that_differ(connection: Connection, since: int) -> Iterator[str]:
+    raw = _raw_counts(connection, since)
+    for grain in (MINUTE, QUARTER, HOUR):
+        table = tables.buckets[grain]
+        found = _bucket_counts(connection, table, since)
+        for place in sorted(raw.keys() | found.keys()):
+            if raw.get(place) != found.get(place):
+                start, project_id, probe = place
+                yield (
+                    f"{table.name}: hour {start} of project {project_id}, probe {probe} counts {found.get(place)}, "
+                    f"its observations are {raw.get(place)}"
+                )
+
+
+def _raw_counts(connection: Connection, since: int) -> dict[tuple[int, ...], tuple[int, ...]]:
+    """Per hour, project (the fleet included) and probe: ok, failed, inconclusive, from raw rows."""
+    o, t, a = tables.observations.c, tables.targets.c, tables.answers.c
+    hour = (o.at - o.at % HOUR).label("hour")
+    query = (
+        sa.select(hour, t.project_id, t.probe, a.verdict, sa.func.count())
+        .join_from(tables.targets, tables.observations, sa.and_(o.target_id == t.id, o.at >= since))
+        .join(tables.answers, a.id == o.answer_id)
+        .group_by(hour, t.project_id, t.probe, a.verdict)
+    )
+    counts: dict[tuple[int, ...], list[int]] = {}
+    for start, project_id, probe, verdict, count in connection.execute(query):
+        for owner in {project_id, FLEET}:
+            counts.setdefault((start, owner, probe), [0, 0, 0])[("ok", "failed", "inconclusive").index(verdict)] += count
+    return {place: tuple(count) for place, count in counts.items()}
+
+
+def _bucket_counts(connection: Connection, table: Table, since: int) -> dict[tuple[int, ...], tuple[int, ...]]:
+    c = table.c
+    hour = (c.start - c.start % HOUR).label("hour")
+    sums = [sa.func.sum(c[name]) for name in ("ok", "failed", "inconclusive")]
+    query = sa.select(hour, c.project_id, c.probe, *sums).where(c.start >= since).group_by(hour, c.project_id, c.probe)
+    return {(row[0], row[1], row[2]): tuple(row[3:]) for row in connection.execute(query)}
+
+
+# --- prune ---------------------------------------------------------------------------------------------------------------
+
+
+class RetentionPolicy(Protocol):
+    """How long what is kept."""
+
+    @property
+    def observations(self) -> timedelta:
+        """Raw successes."""
+
+    @property
+    def failures(self) -> timedelta:
+        """Raw observations that were not simply good."""
+
+    @property
+    def minutes(self) -> timedelta:
+        """Buckets finer than an hour, what the headers said of limits, schedule lag."""
+
+    @property
+    def hours(self) -> timedelta:
+        """Hour buckets and what probing used."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pruned:
+    """What a run of `prune` did."""
+
+    rows: int
+    """How many it forgot."""
+    finished: bool
+    """Whether nothing old is left; else call again."""
+
+
+_SLICE = 5_000
+"""Rows forgotten in one transaction: some 20 ms, so that the poller never waits long."""
+_TARGETS = 200
+
+
+def prune(engine: Engine, now: datetime, policy: RetentionPolicy, slices: int = 100) -> Pruned:
+    """Forget what is older than `policy`, at most `slices` short transactions of it. Transitions stay for ever."""
+    rows = 0
+    for statement in _old(engine, now, policy):
+        while True:
+            if slices <= 0:
+                return Pruned(rows, finished=False)
+            with writing(engine) as connection:
+                gone = connection.execute(statement).rowcount
+            slices -= gone > 0
+            rows += gone
+            if gone < _SLICE:
+                break
+    return Pruned(rows, finished=True)
+
+
+def _old(engine: Engine, now: datetime, policy: RetentionPolicy) -> Iterator[sa.Delete]:
+    """Statements that each forget one slice; to be repeated until they find less."""
+    successes, failures, minutes, hours = (
+        to_ms(now - kept) for kept in (policy.observations, policy.failures, policy.minutes, policy.hours)
+    )
+    for grain, before in ((MINUTE, minutes), (QUARTER, minutes), (HOUR, hours)):
+        yield _before(tables.buckets[grain], "start", before)
+        yield _before(tables.failures[grain], "start", before)
+    yield _before(tables.observations, "at", failures, tables.NOTABLE)
+    with reading(engine) as connection:
+        targets = list(connection.execute(sa.select(tables.targets.c.id).order_by(tables.targets.c.id)).scalars())
+    for first in range(0, len(targets), _TARGETS):
+        some = targets[first], targets[min(first + _TARGETS, len(targets)) - 1]
+        yield _before_of(tables.observations, "at", successes, *some, tables.observations.c.notable == 0)
+        yield _before_of(tables.limit_buckets, "start", minutes, *some)
+    yield _before(tables.lag_history, "start", minutes)
+    yield _before(tables.probe_use, "day", hours)
+    yield _before(tables.heartbeats, "at", minutes)
+
+
+def _before(table: Table, column: str, before: int, *only: sa.ColumnElement[bool]) -> sa.Delete:
+    key = list(table.primary_key)
+    old = sa.select(*key).where(table.c[column] < before, *only).limit(_SLICE)
+    return sa.delete(table).where(sa.tuple_(*key).in_(old))
+
+
+def _before_of(table: Table, column: str, before: int, first: int, last: int, *only: sa.ColumnElement[bool]) -> sa.Delete:
+    """The same for tables that lie by target: each target's oldest rows are sought by themselves."""
+    t = tables.targets.c.id
+    key: list[Any] = list(table.primary_key)
+    old = (
+        sa.select(*key)
+        .join_from(tables.targets, table, sa.and_(table.c.target_id == t, table.c[column] < before))
+        .where(t.between(first, last), *only)
+        .limit(_SLICE)
+    )
+    return sa.delete(table).where(sa.tuple_(*key).in_(old))
