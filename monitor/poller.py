@@ -1,0 +1,377 @@
+"""The loop: start what is due, record what finished, look after the configuration, prove to be alive.
+
+`tick()` starts checks and returns at once; everything else is small loops around one step each. Time for scheduling is the
+loop's own, which no clock change touches; `clock` only stamps observations.
+"""
+
+import asyncio
+import contextlib
+import heapq
+import itertools
+import logging
+import os
+import platform
+from collections import deque
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from monitor import __version__
+from monitor.clock import Clock
+from monitor.config import ConfigErrors, ProjectSettings, Settings, inventory
+from monitor.domain.inventory import Check, ProbeKind, Target
+from monitor.domain.observation import Observation, Verdict
+from monitor.domain.taxonomy import KINDS, FailureKind
+from monitor.openai_api.client import ApiClient
+from monitor.openai_api.observe import ProbeRequest, host_of
+from monitor.openai_api.probes import PROBES
+from monitor.schedule import first_delay, next_delay, next_due
+from monitor.secrets import Secrets
+from monitor.store.engine import StoreError
+from monitor.store.queries import Heartbeat
+from monitor.store.record import Recorded, Writer
+
+log = logging.getLogger(__name__)
+
+T = TypeVar("T")
+
+COMMIT_EVERY = 1.0
+"""Seconds. What finished within one is one transaction."""
+COMMIT_MOST = 500
+BACKLOG_MOST = 20_000
+"""Observations kept in memory while the store cannot take them; then no more checks are started."""
+BEAT_EVERY = 15.0
+LOOK_EVERY = 2.0
+"""Seconds between looks at the configuration's files."""
+LAST_MOMENT = 5.0
+"""Seconds that running checks get when the poller stops."""
+TOKENS_FOR_A_CALL = 25
+_PAID = (ProbeKind.INFERENCE, ProbeKind.DENIED_MODEL)
+
+
+@dataclass(slots=True, eq=False)
+class Job:
+    """A check with its place in the schedule."""
+
+    check: Check
+    project: ProjectSettings | None
+    """None for control checks, which belong to a host."""
+    due: float
+    running: bool = False
+    gone: bool = False
+    """No longer configured: a running check may end, but nobody wants its answer."""
+
+    @property
+    def base_url(self) -> str:
+        """Where the question goes."""
+        return self.project.base_url if self.project else self.check.target.host or ""
+
+
+async def ask(client: ApiClient, secrets: Secrets, target: Target, project: ProjectSettings | None, at: datetime) -> Observation:
+    """Put one question to the API. A secret that cannot be used is an observation too, and nothing is sent."""
+    if project is None:
+        return await PROBES[target.probe](client, ProbeRequest(target=target, at=at, base_url=target.host or ""))
+    key = next(key for key in project.keys if key.label == target.key)
+    secret = secrets.resolve(key.secret)
+    if secret.value is None:
+        kind = FailureKind.CLIENT_CONFIGURATION
+        return Observation(target, at, Verdict.FAILED, failure=kind, scope=KINDS[kind].scope, message="secret", hint=secret.problem)
+    request = ProbeRequest(
+        target=target,
+        at=at,
+        base_url=project.base_url,
+        secret=secret.value,
+        project_id=project.project_id,
+        organization=project.organization,
+        inference=project.inference,
+    )
+    return await PROBES[target.probe](client, request)
+
+
+class Poller:
+    """Runs every check on its schedule and records the answers."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        secrets: Secrets,
+        *,
+        clock: Clock,
+        client: ApiClient,
+        writer: Writer,
+        salt: bytes,
+        reload: Callable[[], Settings | None] = lambda: None,
+    ) -> None:
+        """`reload` gives new settings when the configuration changed, None when not, and raises `ConfigErrors`."""
+        self.settings = settings
+        self.config_error: str | None = None
+        self.store_error: str | None = None
+        self.checks = 0
+        """Finished since the start."""
+        self.last_commit: datetime | None = None
+        self.started_at = clock.now()
+        self._secrets = secrets
+        self._generation = -1
+        self._clock = clock
+        self._client = client
+        self._writer = writer
+        self._salt = salt
+        self._reload = reload
+        self._jobs: dict[Target, Job] = {}
+        self._heap: list[tuple[float, int, Job]] = []
+        self._number = itertools.count()
+        self._seats: dict[str, asyncio.Semaphore] = {}
+        self._running: set[asyncio.Task[None]] = set()
+        self._finished: list[Observation] = []
+        self._lags: deque[tuple[float, float]] = deque()
+        self._wake = asyncio.Event()
+        # One thread, so that the writer is used by one at a time and commits keep their order.
+        self._thread = ThreadPoolExecutor(1, "store")
+
+    # Scheduling -----------------------------------------------------------------------------------------------------------------
+
+    def tick(self) -> float:
+        """Start what is due; gives the loop time at which to come again."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        full = len(self._finished) >= BACKLOG_MOST
+        while self._heap and self._heap[0][0] <= now and not full:
+            due, _, job = heapq.heappop(self._heap)
+            if job.gone or job.running or job.due != due:
+                continue
+            job.running = True
+            task = loop.create_task(self._run(job))
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return now + COMMIT_EVERY if full or not self._heap else max(self._heap[0][0], now)
+
+    async def _run(self, job: Job) -> None:
+        loop = asyncio.get_running_loop()
+        try:
+            if self._may_spend(job):
+                async with self._seat(job):
+                    began = loop.time()
+                    self._note_lag(began, began - job.due)
+                    made = await ask(self._client, self._secrets, job.check.target, job.project, self._clock.now())
+                if not job.gone:
+                    self._finished.append(made)
+                    self.checks += 1
+                    if len(self._finished) == COMMIT_MOST:
+                        self._wake.set()
+        except Exception:
+            # A defect in one probe must not end its schedule: it is logged, and the check comes again.
+            log.exception("the check %s could not be made", job.check.target)
+        finally:
+            job.running = False
+            self._plan(job, next_due(job.due, job.check.interval.total_seconds(), loop.time()))
+
+    def _seat(self, job: Job) -> asyncio.Semaphore:
+        host = host_of(job.base_url)
+        found = self._seats.get(host)
+        if found is None:
+            found = self._seats[host] = asyncio.Semaphore(self.settings.poller.concurrency)
+        return found
+
+    def _may_spend(self, job: Job) -> bool:
+        """Whether a paid call fits into the project's budget of the day."""
+        if job.project is None or job.check.target.probe not in _PAID:
+            return True
+        requests, tokens = self._writer.spent_today(job.project.name, self._clock.now())
+        budget = job.project.budget
+        return requests < budget.requests_per_day and tokens + TOKENS_FOR_A_CALL <= budget.tokens_per_day
+
+    def _plan(self, job: Job, due: float) -> None:
+        if not job.gone:
+            job.due = due
+            heapq.heappush(self._heap, (due, next(self._number), job))
+
+    def _note_lag(self, at: float, lag: float) -> None:
+        self._lags.append((at, lag))
+        while self._lags[0][0] < at - 60:
+            self._lags.popleft()
+
+    def lag_p99_ms(self) -> float | None:
+        """How late checks started in the last minute, 99th percentile; None where none did."""
+        lags = sorted(lag for _, lag in self._lags)
+        return max(0.0, lags[int(len(lags) * 0.99)] * 1000) if lags else None
+
+    @property
+    def in_flight(self) -> int:
+        """Checks that are running now."""
+        return len(self._running)
+
+    # Recording ------------------------------------------------------------------------------------------------------------------
+
+    async def flush(self) -> list[Recorded]:
+        """Commit what finished. Where the store cannot take it, it is kept and `StoreError` raised."""
+        batch, self._finished = self._finished, []
+        if not batch:
+            return []
+        now = self._clock.now()
+        try:
+            recorded = await self._in_thread(lambda: self._writer.record(batch, now))
+        except BaseException:
+            self._finished = batch + self._finished
+            raise
+        self.last_commit = now
+        for each in recorded:
+            self._after(each)
+        return recorded
+
+    def _after(self, recorded: Recorded) -> None:
+        """Move the next check of a target where its answer asks for it."""
+        job = self._jobs.get(recorded.observation.target)
+        if job is None or job.running:
+            return
+        delay = next_delay(job.check.target.probe, job.check.interval, recorded.state, recorded.look_again_after)
+        if delay != job.check.interval:
+            asked = asyncio.get_running_loop().time() - (self._clock.now() - recorded.observation.at).total_seconds()
+            self._plan(job, asked + delay.total_seconds())
+            self._wake.set()
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    # Configuration --------------------------------------------------------------------------------------------------------------
+
+    async def configure(self) -> None:
+        """Make the schedule what the settings say. Running checks are not disturbed; what is gone keeps its history."""
+        settings, now = self.settings, self._clock.now()
+        wanted = inventory(settings, self._secrets, self._salt)
+        self._generation = self._secrets.generation
+
+        def store() -> None:
+            self._writer.sync_inventory(wanted, now)
+            self._writer.save_effective_config(settings.source, settings.redacted(), now)
+
+        await self._in_thread(store)
+        projects = {project.name: project for project in settings.projects}
+        checks = {check.target: check for check in wanted.checks}
+        for target in self._jobs.keys() - checks.keys():
+            self._jobs.pop(target).gone = True
+        start = asyncio.get_running_loop().time()
+        for target, check in checks.items():
+            project = projects[target.project] if target.project else None
+            job = self._jobs.get(target)
+            if job is None:
+                job = self._jobs[target] = Job(check, project, 0.0)
+                self._plan(job, start + first_delay(target, check.interval, len(checks)).total_seconds())
+            elif (job.check, job.project) != (check, project):
+                sooner = check.interval < job.check.interval or project != job.project
+                job.check, job.project = check, project
+                if sooner and not job.running:
+                    self._plan(job, min(job.due, start + first_delay(target, check.interval, len(checks)).total_seconds()))
+        self._wake.set()
+
+    async def look_after_configuration(self) -> None:
+        """Take a changed configuration; keep the old one where the new one is wrong, and say so."""
+        try:
+            changed = self._reload()
+        except ConfigErrors as errors:
+            if self.config_error != str(errors):
+                log.error("the new configuration is not taken, the old one goes on:\n%s", errors)
+            self.config_error = str(errors)
+            return
+        if changed is not None:
+            self.settings, self.config_error = changed, None
+            log.info("configuration read again: %d projects", len(changed.projects))
+        if changed is not None or self._generation != self._secrets.generation:
+            await self.configure()
+
+    # Proof of life --------------------------------------------------------------------------------------------------------------
+
+    def heartbeat(self) -> Heartbeat:
+        """How the poller is."""
+        return Heartbeat(
+            at=self._clock.now(),
+            started_at=self.started_at,
+            pid=os.getpid(),
+            host=platform.node() or "unknown",
+            version=__version__,
+            checks=self.checks,
+            lag_p99_ms=self.lag_p99_ms(),
+            in_flight=self.in_flight,
+            config_error=self.config_error,
+            demo=self.settings.demo,
+        )
+
+    async def beat(self) -> None:
+        """Store a heartbeat."""
+        mine = self.heartbeat()
+        await self._in_thread(lambda: self._writer.beat(mine))
+
+    # Loops ----------------------------------------------------------------------------------------------------------------------
+
+    async def run(self, stop: asyncio.Event) -> None:
+        """Poll until `stop` is set; then let running checks end for a moment, record them, and say goodbye."""
+        await self.configure()
+        keepers = [
+            asyncio.create_task(self._every(COMMIT_EVERY, self.flush)),
+            asyncio.create_task(self._every(LOOK_EVERY, self.look_after_configuration)),
+            asyncio.create_task(self._every(BEAT_EVERY, self.beat, at_once=True)),
+        ]
+        stopped = asyncio.create_task(stop.wait())
+        stopped.add_done_callback(lambda _: self._wake.set())
+        loop = asyncio.get_running_loop()
+        try:
+            while not stop.is_set():
+                again = self.tick()
+                # At least 10 ms: twelve thousand checks a minute are due every 5 ms, and need not each wake the loop.
+                wait = min(max(again - loop.time(), 0.01), 60.0)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wake.wait(), wait)
+                self._wake.clear()
+        finally:
+            for task in (*keepers, stopped):
+                task.cancel()
+            await asyncio.gather(*keepers, stopped, return_exceptions=True)
+            await self._end()
+
+    async def run_once(self) -> list[Recorded]:
+        """Run every check once, record, and give what was recorded. Raises `StoreError`."""
+        await self.configure()
+        jobs = list(self._jobs.values())
+        for job in jobs:
+            job.running, job.due = True, asyncio.get_running_loop().time()
+        recorded: list[Recorded] = []
+        for at in range(0, len(jobs), COMMIT_MOST):
+            await asyncio.gather(*(self._run(job) for job in jobs[at : at + COMMIT_MOST]))
+            recorded += await self.flush()
+        await self.beat()
+        return recorded
+
+    async def _every(self, seconds: float, step: Callable[[], Awaitable[object]], *, at_once: bool = False) -> None:
+        """Repeat a step. A store that cannot be written is said once, and tried again more and more seldom."""
+        wait = 0.0 if at_once else seconds
+        while True:
+            await asyncio.sleep(wait)
+            try:
+                await step()
+            except StoreError as error:
+                self._store_fails(error)
+                wait = min(max(wait, 0.5) * 2, 30.0)
+            else:
+                if step == self.flush and self.store_error is not None:
+                    log.info("the store is written again")
+                    self.store_error = None
+                wait = seconds
+
+    def _store_fails(self, error: StoreError) -> None:
+        if self.store_error is None:
+            log.error("nothing can be recorded, answers are kept in memory: %s", error)
+        self.store_error = str(error)
+
+    async def _end(self) -> None:
+        if self._running:
+            _, late = await asyncio.wait(self._running, timeout=LAST_MOMENT)
+            for task in late:
+                task.cancel()
+            await asyncio.gather(*late, return_exceptions=True)
+        try:
+            await self.flush()
+            await self.beat()
+        except StoreError as error:
+            log.error("the last answers could not be recorded: %s", error)
+        self._thread.shutdown(wait=True)
