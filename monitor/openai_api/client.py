@@ -1,7 +1,7 @@
-"""The SDK made safe for a monitor: everything explicit, nothing ambient, one attempt, one pool for all keys."""
+"""The SDK made safe for watching: everything explicit, nothing ambient, one attempt per call, one pool for all keys."""
 
 import os
-from collections import OrderedDict
+from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import timedelta
 from types import TracebackType
 from typing import Any, Self
@@ -9,52 +9,60 @@ from typing import Any, Self
 import httpx2
 import openai
 
-from monitor.openai_api.transport import AiohttpTransport
+from monitor.domain.inventory import KeyKind
+from monitor.openai_api.transport import AiohttpTransport, NotedTransport
 
-_KEPT = 20_000
-"""Clients kept; each takes about 2 KB. Rotated keys leave old ones behind, the oldest go first."""
-
-
-def scrub_environment() -> list[str]:
-    """Remove every `OPENAI_*` variable from this process; gives the names.
-
-    The SDK applies them to each client: a stray project id would turn every other key red, and an `Authorization` line in
-    `OPENAI_CUSTOM_HEADERS` would replace every key, so that a dead one looks healthy.
-    """
-    names = [name for name in os.environ if name.startswith("OPENAI_")]
-    for name in names:
-        del os.environ[name]
-    return names
+MOST_CALLERS = 20_000
+"""Callers kept, about 3 KB each. Rotated keys leave old ones behind; the oldest go first."""
 
 
-class AdminKeyRefused(ValueError):
-    """An admin key opens the whole organization; it is never sent where a project's key belongs."""
+class UnusableKeyError(ValueError):
+    """A secret that must not or cannot be sent. The text never holds any part of it."""
 
 
-class _Sdk(openai.AsyncOpenAI):
-    """The SDK's client without its first-call thread, which asks for the name of the operating system."""
-
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self._platform = "Unknown"
+Method = Callable[..., Awaitable[Any]]
+"""A method of the SDK that gives a raw response."""
 
 
 class Caller:
     """The SDK bound to one key, project and host, with the methods that probes call."""
 
-    __slots__ = ("chat", "embed", "list_models", "respond", "retrieve_model")
+    __slots__ = ("_sdk", "list_models", "retrieve_model")
 
     def __init__(self, sdk: openai.AsyncOpenAI) -> None:
-        # Raw responses: parsing the model list costs three times the call. Bound once: the SDK wraps them anew at each access.
-        self.list_models = sdk.models.with_raw_response.list
-        self.retrieve_model = sdk.models.with_raw_response.retrieve
-        self.chat = sdk.chat.completions.with_raw_response.create
-        self.embed = sdk.embeddings.with_raw_response.create
-        self.respond = sdk.responses.with_raw_response.create
+        self._sdk = sdk
+        # Raw responses: parsing the model list costs three times the call. The two that are asked all the time are bound once;
+        # the others load large modules and keep a wrapper per key, so they wait until they are needed.
+        self.list_models: Method = sdk.models.with_raw_response.list
+        self.retrieve_model: Method = sdk.models.with_raw_response.retrieve
+
+    @property
+    def chat(self) -> Method:
+        """`POST /chat/completions`."""
+        return self._sdk.chat.completions.with_raw_response.create
+
+    @property
+    def complete(self) -> Method:
+        """`POST /completions`, which the oldest models still need."""
+        return self._sdk.completions.with_raw_response.create
+
+    @property
+    def embed(self) -> Method:
+        """`POST /embeddings`."""
+        return self._sdk.embeddings.with_raw_response.create
+
+    @property
+    def respond(self) -> Method:
+        """`POST /responses`."""
+        return self._sdk.responses.with_raw_response.create
 
 
 class ApiClient:
-    """Makes callers, one for each key, that share one connection pool. An async context manager."""
+    """Hands out callers, one per key, that share one pool of connections. An async context manager.
+
+    `timeout` is for one read, `connect_timeout` for name, TCP and TLS together, `deadline` for a whole probe; `max_body` is in
+    bytes. `transport` replaces the network, e.g. by the emulator in process.
+    """
 
     def __init__(
         self,
@@ -63,51 +71,104 @@ class ApiClient:
         connect_timeout: timedelta = timedelta(seconds=3),
         deadline: timedelta = timedelta(seconds=15),
         max_body: int = 1024 * 1024,
-        connections: int = 128,
         transport: httpx2.AsyncBaseTransport | None = None,
     ) -> None:
-        """`timeout` is for one read, `deadline` for a whole probe. Another `transport` serves an endpoint within the process."""
         self.deadline = deadline.total_seconds()
+        """Seconds that one probe may take as a whole."""
+        self.families: dict[tuple[str, str], str] = {}
+        """Endpoint families that answers taught, by base URL and model."""
+        self._timeout = timeout.total_seconds()
+        self._connect_timeout = connect_timeout.total_seconds()
+        self._max_body = max_body
+        self._transport = transport
+        self._http: httpx2.AsyncClient | None = None
+        self._callers: dict[tuple[str, str | None, str | None, str | None], Caller] = {}
+
+    async def __aenter__(self) -> Self:
         self._http = httpx2.AsyncClient(
-            transport=transport or AiohttpTransport(connections=connections, max_body=max_body),
-            timeout=httpx2.Timeout(timeout.total_seconds(), connect=connect_timeout.total_seconds()),
-            follow_redirects=False,
+            transport=self._made_transport(),
+            timeout=httpx2.Timeout(self._timeout, connect=self._connect_timeout),
+            follow_redirects=False,  # a redirect must be seen, and a key must not follow it to another host
             trust_env=False,
         )
-        self._callers: OrderedDict[tuple[str | None, str | None, str | None, str], Caller] = OrderedDict()
+        return self
 
-    def caller(self, *, secret: str | None, base_url: str, project: str | None = None, organization: str | None = None) -> Caller:
-        """The caller for a key; `secret` None sends no key at all. Raises `AdminKeyRefused`."""
-        who = (secret, project, organization, base_url)
+    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._callers.clear()
+        if self._http is not None:
+            await self._http.aclose()
+
+    def _made_transport(self) -> httpx2.AsyncBaseTransport:
+        if self._transport is not None:
+            return NotedTransport(self._transport, max_body=self._max_body)
+        return AiohttpTransport(timeout=self._timeout, connect_timeout=self._connect_timeout, max_body=self._max_body)
+
+    def caller(self, base_url: str, secret: str | None, project_id: str | None = None, organization: str | None = None) -> Caller:
+        """The caller for one key; without `secret` one that sends no credentials.
+
+        Raises UnusableKeyError for an admin key, which must never reach these endpoints, and for what no header may hold.
+        """
+        who = (base_url, secret, project_id, organization)
         found = self._callers.get(who)
         if found is None:
-            found = self._callers[who] = Caller(self._sdk(secret, base_url, project, organization))
-            if len(self._callers) > _KEPT:
-                self._callers.popitem(last=False)
+            found = Caller(self._sdk(*who))
+            if len(self._callers) >= MOST_CALLERS:
+                del self._callers[next(iter(self._callers))]
+            self._callers[who] = found
         return found
 
-    def _sdk(self, secret: str | None, base_url: str, project: str | None, organization: str | None) -> openai.AsyncOpenAI:
-        if secret is not None and secret.startswith("sk-admin-"):
-            raise AdminKeyRefused("an admin key is not sent to this endpoint")
+    def _sdk(self, base_url: str, secret: str | None, project_id: str | None, organization: str | None) -> openai.AsyncOpenAI:
+        _check_header(secret, "the key")
+        _check_header(project_id, "the project's id")
+        _check_header(organization, "the organization's id")
+        if secret is not None and KeyKind.hinted_by(secret) is KeyKind.ADMIN:
+            raise UnusableKeyError("an admin key is never sent to these endpoints; monitor a project key instead")
         return _Sdk(
-            api_key=secret or "none",
+            api_key=secret if secret is not None else "none",
             admin_api_key="",
-            base_url=base_url,
+            project=project_id,
             organization=organization,
-            project=project,
+            webhook_secret="",
+            base_url=base_url,
             max_retries=0,
+            timeout=httpx2.Timeout(self._timeout, connect=self._connect_timeout),
             http_client=self._http,
+            # The SDK would send the first three anyway; said here they beat OPENAI_CUSTOM_HEADERS, which may replace the key.
             default_headers={
-                # Explicit, though the SDK would send the same: what is passed here beats OPENAI_CUSTOM_HEADERS.
-                "Authorization": f"Bearer {secret}" if secret else openai.omit,
-                "OpenAI-Project": project if project else openai.omit,
-                "OpenAI-Organization": organization if organization else openai.omit,
+                "Authorization": f"Bearer {secret}" if secret is not None else openai.omit,
+                "OpenAI-Project": project_id if project_id is not None else openai.omit,
+                "OpenAI-Organization": organization if organization is not None else openai.omit,
                 "Accept-Encoding": "identity",
             },
         )
 
-    async def __aenter__(self) -> Self:
-        return self
 
-    async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        await self._http.aclose()
+class _Sdk(openai.AsyncOpenAI):
+    """The SDK's client without the thread that its first call takes to ask for the operating system's name.
+
+    Where names are not resolved, the threads are busy with that, and the first check of each key would wait for one.
+    """
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self._platform = "Unknown"
+
+
+def _check_header(value: str | None, what: str) -> None:
+    if value is None:
+        return
+    if not value:
+        raise UnusableKeyError(f"{what} is empty")
+    if not (value.isascii() and value.isprintable()) or value != value.strip():
+        raise UnusableKeyError(f"{what} has spaces around it, control characters or letters that no header may hold")
+
+
+def scrub_environment(environ: MutableMapping[str, str] = os.environ) -> tuple[str, ...]:
+    """Remove every `OPENAI_…` variable, so that the SDK cannot pick one up; return their names.
+
+    Call it after the settings and the environment's secrets were copied: they may have such names.
+    """
+    names = tuple(name for name in environ if name.upper().startswith("OPENAI_"))
+    for name in names:
+        del environ[name]
+    return names

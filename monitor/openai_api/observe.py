@@ -1,26 +1,19 @@
-"""The harness of every probe: it sets the deadline, measures, reads status, headers and raw bytes, and never raises.
-
-A 401, a 429, a cut line are results. No text of an exception is kept: the SDK's may hold the whole key.
-"""
+"""The harness of every probe: it bounds, times and classifies one call, and never lets a failure out as an exception."""
 
 import asyncio
-from collections.abc import Awaitable
-from dataclasses import dataclass, replace
-from datetime import datetime
-from typing import Any
-from urllib.parse import urlsplit
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from typing import Any, Literal
 
-import httpx2
-import openai
-
-from monitor.domain import ratelimits
 from monitor.domain.classify import classify
 from monitor.domain.inventory import Target
 from monitor.domain.observation import Observation, TransportFault, Verdict, WireAnswer
-from monitor.domain.redact import redact_body
+from monitor.domain.ratelimits import snapshots
+from monitor.domain.redact import label, redact_body
 from monitor.domain.taxonomy import KINDS, FailureKind
-from monitor.openai_api.client import AdminKeyRefused, ApiClient
-from monitor.openai_api.transport import WireFault
+from monitor.openai_api.client import ApiClient, Caller, UnusableKeyError
+from monitor.openai_api.wire import CURRENT, Exchange
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,134 +21,129 @@ class ProbeRequest:
     """What a probe needs to ask its question."""
 
     target: Target
-    at: datetime
     base_url: str
-    secret: str | None = None
-    """Hidden nowhere in here: never log a request."""
+    secret: str | None = field(default=None, repr=False)
+    """None for a control probe, and where the secret cannot be read."""
     project_id: str | None = None
     organization: str | None = None
-    inference: str = "minimal"
-    """`minimal`, `zero_token` or `off`."""
+    inference_mode: Literal["minimal", "zero_token", "off"] = "minimal"
+    at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    problem: str | None = None
+    """Why there is no secret, in words."""
 
-    def __repr__(self) -> str:
-        """Without the secret."""
-        return f"ProbeRequest({self.target}, {self.at:%H:%M:%S})"
+
+Call = Callable[[Caller], Awaitable[Any]]
+"""Makes one call with the SDK; what it returns or raises is not read."""
 
 
 @dataclass(frozen=True, slots=True)
 class Answered:
-    """An observation with the answer it was made from, for probes that look closer."""
+    """One call, over: what it says of the target, and the answer for probes that look closer."""
 
     observation: Observation
     answer: WireAnswer
 
 
-async def observe(client: ApiClient, request: ProbeRequest, endpoint: str, call: Awaitable[Any]) -> Answered:
-    """Await `call`, a raw-response method of the SDK, and make an observation of whatever comes."""
+async def observe(api: ApiClient, request: ProbeRequest, call: Call) -> Answered:
+    """Make one call within the deadline and say what came of it. Raises nothing but CancelledError."""
+    exchange = Exchange()
+    before = CURRENT.set(exchange)
     loop = asyncio.get_running_loop()
     began = loop.time()
-    answer = await _answer(client, endpoint, call)
-    latency = (loop.time() - began) * 1000
+    try:
+        caller = api.caller(request.base_url, request.secret, request.project_id, request.organization)
+        async with asyncio.timeout(api.deadline):
+            await call(caller)
+    except UnusableKeyError as error:
+        exchange.fault, exchange.fault_text = TransportFault.ILLEGAL_REQUEST, str(error)
+    except TimeoutError:
+        # Ours: the transport turns its own into faults. What came until now stays as evidence.
+        exchange.fault = TransportFault.DEADLINE
+    except Exception as error:  # noqa: BLE001 - the exchange knows what happened; the SDK's words, which may hold a key, are not read
+        if not exchange.sent:
+            exchange.fault, exchange.fault_text = TransportFault.ILLEGAL_REQUEST, type(error).__name__
+    finally:
+        CURRENT.reset(before)
+    latency = (loop.time() - began) * 1000 if exchange.sent else None
+    answer = without(exchange.answer(), request.secret)
     return Answered(_observation(request, answer, latency), answer)
 
 
-async def _answer(client: ApiClient, endpoint: str, call: Awaitable[Any]) -> WireAnswer:
-    try:
-        async with asyncio.timeout(client.deadline):
-            raw = await call
-        return _wire_answer(raw.http_response, endpoint)
-    except openai.APIStatusError as error:
-        return _wire_answer(error.response, endpoint)
-    except openai.APIConnectionError as error:
-        return _no_answer(endpoint, *_fault(error.__cause__))
-    except TimeoutError:
-        return _no_answer(endpoint, TransportFault.DEADLINE)
-    except (UnicodeError, AdminKeyRefused):
-        return _no_answer(endpoint, TransportFault.ILLEGAL_REQUEST)
-    except (openai.OpenAIError, httpx2.HTTPError, ValueError, AttributeError, TypeError, RecursionError):
-        # The SDK stumbles over answers that are none: what came was HTTP, but nothing it could read.
-        return _no_answer(endpoint, TransportFault.NOT_HTTP)
-
-
-def _wire_answer(response: httpx2.Response, endpoint: str) -> WireAnswer:
-    headers = tuple((name.decode("latin-1"), value.decode("latin-1")) for name, value in response.headers.raw)
-    return WireAnswer(response.status_code, headers, response.content, endpoint)
-
-
-def _no_answer(endpoint: str, fault: TransportFault, text: str | None = None) -> WireAnswer:
-    return WireAnswer(None, endpoint=endpoint, fault=fault, fault_text=text)
-
-
-_FAULTS: tuple[tuple[type[BaseException], TransportFault], ...] = (
-    (httpx2.ConnectTimeout, TransportFault.CONNECT_TIMEOUT),
-    (httpx2.TimeoutException, TransportFault.READ_TIMEOUT),
-    (httpx2.LocalProtocolError, TransportFault.ILLEGAL_REQUEST),
-    (httpx2.UnsupportedProtocol, TransportFault.ILLEGAL_REQUEST),
-    (httpx2.RemoteProtocolError, TransportFault.NOT_HTTP),
-    (httpx2.ConnectError, TransportFault.UNREACHABLE),
-)
-
-
-def _fault(cause: BaseException | None) -> tuple[TransportFault, str | None]:
-    """Why there was no answer. Of foreign causes only the class is read, never the text."""
-    if isinstance(cause, WireFault):
-        return cause.fault, str(cause) or None
-    return next((fault for kind, fault in _FAULTS if isinstance(cause, kind)), TransportFault.RESET), None
-
-
-def _observation(request: ProbeRequest, answer: WireAnswer, latency_ms: float) -> Observation:
-    found = classify(answer, now=request.at)
-    headers = {name.lower(): value for name, value in answer.headers}
+def _observation(request: ProbeRequest, answer: WireAnswer, latency_ms: float | None) -> Observation:
+    meaning = classify(answer, now=request.at)
+    said = {name.lower(): value for name, value in answer.headers}
     made = Observation(
         target=request.target,
         at=request.at,
-        verdict=found.verdict,
+        verdict=meaning.verdict,
         latency_ms=latency_ms,
-        failure=found.failure,
+        failure=meaning.failure,
         status=answer.status,
-        code=found.code,
-        type=found.type,
-        param=found.param,
-        message=found.message,
-        request_id=(headers.get("x-request-id") or "")[:200] or None,
-        processing_ms=_number(headers.get("openai-processing-ms")),
-        scope=found.scope,
-        retry_after=found.retry_after,
-        hit=found.hit,
-        hint=found.hint,
-        missing_scopes=found.missing_scopes,
-        limits=ratelimits.snapshots(answer.headers),
-        project_echo=_echo(headers.get("openai-project")),
-        organization_echo=_echo(headers.get("openai-organization")),
-        body=redact_body(answer.body) if found.failure and answer.body else None,
+        code=meaning.code,
+        type=meaning.type,
+        param=meaning.param,
+        message=meaning.message,
+        request_id=_id(said.get("x-request-id")),
+        processing_ms=_milliseconds(said.get("openai-processing-ms")),
+        scope=meaning.scope,
+        retry_after=meaning.retry_after,
+        hit=meaning.hit,
+        hint=meaning.hint,
+        missing_scopes=meaning.missing_scopes,
+        limits=snapshots(answer.headers),
+        project_echo=_id(said.get("openai-project")),
+        organization_echo=_id(said.get("openai-organization")),
+        body=redact_body(answer.body) if meaning.failure is not None and answer.body else None,
     )
-    return _asserted(made, request.project_id)
+    return asserted(made, request.project_id)
 
 
-def _asserted(made: Observation, project_id: str | None) -> Observation:
-    """A good answer that was given for another project is the wrong key's: its use is counted and paid there."""
+def without(answer: WireAnswer, secret: str | None) -> WireAnswer:
+    """The answer without the key that was sent, should somebody on the way echo it whole. Its length and last four characters stay,
+    as in OpenAI's own echo.
+    """
+    if secret is None or len(secret) < _TOO_SHORT_TO_FIND or not secret.isascii():
+        return answer
+    key, shown = secret.encode(), 4 if len(secret) >= 20 else 0
+    if key not in answer.body and not any(secret in value or secret in name for name, value in answer.headers):
+        return answer
+    mask = "*" * (len(secret) - shown) + secret[len(secret) - shown :]
+    headers = tuple((name.replace(secret, mask), value.replace(secret, mask)) for name, value in answer.headers)
+    return replace(answer, body=answer.body.replace(key, mask.encode()), headers=headers)
+
+
+_TOO_SHORT_TO_FIND = 8
+"""Characters. A shorter one would be found inside ordinary words."""
+
+
+def asserted(made: Observation, configured: str | None) -> Observation:
+    """A good answer that names another project than the configured one comes from another project's key: it is counted and paid
+    there. Only two ids can be compared: a slug or a name says nothing.
+    """
     echo = made.project_echo
-    if made.verdict is not Verdict.OK or not echo or not project_id or echo == project_id:
+    if echo is None or configured is None or echo == configured or made.verdict is not Verdict.OK:
         return made
-    if not (echo.startswith("proj_") and project_id.startswith("proj_")):
+    if not (configured.startswith("proj_") and echo.startswith("proj_")):
         return made
     kind = FailureKind.AUTH_WRONG_PROJECT
-    hint = f"OpenAI counted the call for {echo}, the configuration says {project_id}"
-    return replace(made, verdict=Verdict.FAILED, failure=kind, scope=KINDS[kind].scope, hint=hint)
+    hint = f"OpenAI counts the call for {echo}, the configuration says {configured}"
+    return replace(made, verdict=Verdict.FAILED, failure=kind, scope=KINDS[kind].scope, code="project_echo_differs", hint=hint)
 
 
-def _number(text: str | None) -> float | None:
-    try:
-        value = float(text or "")
-    except ValueError:
+_SHORT = 200
+
+
+def _id(text: str | None) -> str | None:
+    """An id out of a header, safe to store: redacted, and never longer than ids are."""
+    if not text:
         return None
-    return value if 0 <= value < 1e9 else None
+    if len(text) > _SHORT or not text.isascii() or not text.isprintable() or "sk-" in text:
+        return label(text)
+    return text
 
 
-def _echo(text: str | None) -> str | None:
-    return text[:100] if text and text.isprintable() else None
-
-
-def host_of(base_url: str) -> str:
-    """Host and port: what concurrency is bounded by."""
-    return urlsplit(base_url).netloc
+def _milliseconds(text: str | None) -> float | None:
+    """OpenAI's own time; None where it is missing or no sensible number."""
+    if text is None or len(text) > 12 or not text.isascii() or not text.replace(".", "", 1).isdigit():
+        return None
+    return float(text)

@@ -1,171 +1,139 @@
-"""The wire under the SDK: aiohttp behind httpx2's transport interface, with every way to fail told apart.
+"""The transports under the SDK: aiohttp for the network, a wrapper for any other (the emulator in process).
 
-aiohttp takes half the CPU of the SDK's own transport and stays flat at high concurrency. The adapter that the SDK brings
-reports refused connections, DNS and TLS failures as timeouts; this one says which it was.
+aiohttp takes half the CPU of httpx2's own transport and stays flat with hundreds of calls in flight. The SDK's adapter for it
+reports a refused connection, an unknown name and a bad certificate as timeouts; this one tells them apart.
 """
 
-import errno
-import re
-import ssl
-import zlib
-from collections.abc import Iterator
-from contextlib import contextmanager
-from urllib.parse import urlsplit
-from urllib.request import getproxies, proxy_bypass
+from collections.abc import Awaitable, Callable
 
 import aiohttp
 import httpx2
 
-from monitor.domain.observation import TransportFault
-from monitor.domain.redact import redact
+from monitor.openai_api.faults import fault_of
+from monitor.openai_api.proxies import Proxies
+from monitor.openai_api.wire import CURRENT, Body, Exchange, RawHeaders, find
 
-
-class WireFault(httpx2.TransportError):
-    """No answer, and why. Its text is the system's, never a part of the request; it carries no cause to be logged."""
-
-    def __init__(self, fault: TransportFault, text: str = "") -> None:
-        super().__init__(text)
-        self.fault = fault
+KEEPALIVE = 120.0
+"""Seconds an idle connection is kept: longer than a minute, so that the check of a minute ago has left one open."""
+DNS_TTL = 60
+"""Seconds. OpenAI's names live five minutes; a moved regional host is noticed within one."""
+MAX_HEADER = 64 * 1024
+"""Bytes of one header line. Captive portals send policies longer than aiohttp's default of 8 KB."""
 
 
 class AiohttpTransport(httpx2.AsyncBaseTransport):
-    """One connection pool for all keys and hosts. Follows no redirect, keeps no cookie, reads no `.netrc`.
+    """Sends with aiohttp: one pool for all keys, no cookies, no redirects, no `.netrc`, proxies from the environment.
 
-    A proxy named by the usual environment variables is used for hosts other than this machine, since behind one there is
-    no other way out.
+    Make it while the loop runs that it serves.
     """
 
-    def __init__(self, *, connections: int, max_body: int, context: ssl.SSLContext | None = None) -> None:
-        """`connections` at most to one host; `max_body` bytes of one answer, counted after decompression."""
-        self._connections = connections
+    def __init__(self, *, timeout: float, connect_timeout: float, max_body: int) -> None:
+        """`timeout` is for one read, in seconds; `connect_timeout` for name, TCP and TLS together."""
         self._max_body = max_body
-        self._context = context
-        self._session: aiohttp.ClientSession | None = None
-        self._proxies = getproxies()
+        self._proxies = Proxies.from_environment()
+        # Not `sock_connect` alone: it does not cover a resolver that hangs.
+        self._timeout = aiohttp.ClientTimeout(connect=connect_timeout, sock_read=timeout)
+        self._session = aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(
+                limit=0,  # the poller bounds concurrency per host; waiting here would count as latency
+                keepalive_timeout=KEEPALIVE,
+                ttl_dns_cache=DNS_TTL,
+                ssl=httpx2.create_ssl_context(),  # the operating system's trust store, or SSL_CERT_FILE
+            ),
+            cookie_jar=aiohttp.DummyCookieJar(),
+            auto_decompress=False,
+            trust_env=False,  # aiohttp would also send what it finds in ~/.netrc
+            skip_auto_headers=("User-Agent", "Accept-Encoding"),
+            max_line_size=MAX_HEADER,
+            max_field_size=MAX_HEADER,
+        )
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
-        """Send, and read the whole answer. Raises `WireFault` where there is none, and nothing else but CancelledError."""
-        timeout = request.extensions.get("timeout", {})
-        with told_apart():
-            async with self._open().request(
-                request.method,
-                str(request.url),
-                headers=request.headers,
-                data=await request.aread() or None,
-                allow_redirects=False,
-                auto_decompress=False,
-                compress=False,
-                proxy=self._proxy(request.url.scheme, request.url.host),
-                timeout=aiohttp.ClientTimeout(sock_connect=timeout.get("connect"), sock_read=timeout.get("read")),
-            ) as answer:
-                body = await self._read(answer)
-        headers = [pair for pair in answer.raw_headers if pair[0].lower() not in _ABOUT_THE_ENCODING]
-        return httpx2.Response(answer.status, headers=headers, content=body, request=request)
-
-    async def _read(self, answer: aiohttp.ClientResponse) -> bytes:
-        chunks, size = [], 0
-        async for chunk in answer.content.iter_any():
-            size += len(chunk)
-            if size > self._max_body:
-                raise WireFault(TransportFault.BODY_TOO_LARGE, f"more than {self._max_body:,} bytes")
-            chunks.append(chunk)
-        body = b"".join(chunks)
-        encoding = answer.headers.get("content-encoding", "").strip().lower()
-        return body if encoding in ("", "identity") else self._inflated(body, encoding)
-
-    def _inflated(self, body: bytes, encoding: str) -> bytes:
-        """The body of a server that compresses although it was asked not to; a bomb is stopped at the cap."""
-        if encoding not in ("gzip", "x-gzip", "deflate"):
-            return body
-        inflater = zlib.decompressobj(wbits=47 if "gzip" in encoding else 15)
-        try:
-            plain = inflater.decompress(body, self._max_body + 1)
-        except zlib.error:
-            return body
-        if len(plain) > self._max_body:
-            raise WireFault(TransportFault.BODY_TOO_LARGE, f"more than {self._max_body:,} bytes after decompression")
-        return plain
-
-    def _proxy(self, scheme: str, host: str) -> str | None:
-        if not self._proxies or host in ("localhost", "::1") or host.startswith("127."):
-            return None
-        proxy = self._proxies.get(scheme) or self._proxies.get("all")
-        return proxy if proxy and urlsplit(proxy).scheme in ("http", "https") and not proxy_bypass(host) else None
-
-    def _open(self) -> aiohttp.ClientSession:
-        # Made late: a session belongs to the loop that runs.
-        if self._session is None or self._session.closed:
-            connector = aiohttp.TCPConnector(
-                limit=0,
-                limit_per_host=self._connections,
-                keepalive_timeout=120,  # longer than the longest default interval of `auth`: warm requests are measured
-                ttl_dns_cache=30,
-                ssl=self._context or httpx2.create_ssl_context(),
-            )
-            self._session = aiohttp.ClientSession(connector=connector, cookie_jar=aiohttp.DummyCookieJar(), trust_env=False)
-        return self._session
+        """Send `request` and read the whole answer."""
+        return await _noted(request, self._send)
 
     async def aclose(self) -> None:
         """Close every connection."""
-        if self._session is not None:
-            await self._session.close()
+        await self._session.close()
+
+    async def _send(self, request: httpx2.Request, exchange: Exchange) -> None:
+        url = request.url
+        response = await self._session.request(
+            request.method,
+            str(url),
+            headers=[(name.decode("latin-1"), value.decode("latin-1")) for name, value in request.headers.raw],
+            data=request.content or None,
+            allow_redirects=False,
+            timeout=self._timeout,
+            proxy=self._proxies.of(url.scheme, url.host),
+        )
+        try:
+            exchange.status = response.status
+            exchange.headers = response.raw_headers
+            body = Body(find(exchange.headers, b"content-encoding"), self._max_body)
+            try:
+                while chunk := await response.content.readany():
+                    body.feed(chunk)
+            finally:
+                exchange.body = body.taken()
+        except BaseException:
+            response.close()  # the rest is not wanted: releasing would read on to keep the connection
+            raise
+        response.release()
 
 
-_ABOUT_THE_ENCODING = (b"content-encoding", b"content-length", b"transfer-encoding")
-"""Headers that speak of the body as it was on the wire; httpx2 would decode a second time."""
+class NotedTransport(httpx2.AsyncBaseTransport):
+    """Any httpx2 transport, with what goes over it noted."""
+
+    def __init__(self, inner: httpx2.AsyncBaseTransport, *, max_body: int) -> None:
+        self._inner = inner
+        self._max_body = max_body
+
+    async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
+        """Send `request` and read the whole answer."""
+        return await _noted(request, self._send)
+
+    async def aclose(self) -> None:
+        """Close the transport within."""
+        await self._inner.aclose()
+
+    async def _send(self, request: httpx2.Request, exchange: Exchange) -> None:
+        response = await self._inner.handle_async_request(request)
+        try:
+            exchange.status = response.status_code
+            exchange.headers = tuple(response.headers.raw)
+            body = Body(find(exchange.headers, b"content-encoding"), self._max_body)
+            try:
+                async for chunk in response.stream:  # type: ignore[union-attr]
+                    body.feed(chunk)
+            finally:
+                exchange.body = body.taken()
+        finally:
+            await response.aclose()
 
 
-@contextmanager
-def told_apart() -> Iterator[None]:
-    """Turn whatever aiohttp raises into the one `WireFault` it means."""
+async def _noted(request: httpx2.Request, send: Callable[[httpx2.Request, Exchange], Awaitable[None]]) -> httpx2.Response:
+    """Send; note the answer or the fault; give the SDK a response whose body is already there.
+
+    Whatever goes wrong leaves as a bare `TransportError`, without text and without a cause that somebody might print: the cause of
+    an illegal header holds the whole key.
+    """
+    exchange = CURRENT.get() or Exchange()
+    exchange.sent = True
+    exchange.endpoint = f"{request.method} {request.url.path}"
     try:
-        yield
-    except WireFault:
-        raise
-    except (aiohttp.ClientError, TimeoutError, OSError, ValueError) as error:
-        # `from None`: the chain of an illegal header holds the whole key.
-        raise _wire_fault(error) from None
+        await send(request, exchange)
+    except Exception as error:  # noqa: BLE001 - whatever the library below raises is a fault of the wire
+        exchange.fault, exchange.fault_text = fault_of(error)
+    if exchange.fault is not None:
+        raise httpx2.TransportError(exchange.fault.value)
+    assert exchange.status is not None  # noqa: S101 - set where there is no fault
+    return httpx2.Response(exchange.status, headers=_for_the_sdk(exchange.headers), content=exchange.body, request=request)
 
 
-def _wire_fault(error: Exception) -> WireFault:
-    if isinstance(error, aiohttp.ConnectionTimeoutError):
-        return WireFault(TransportFault.CONNECT_TIMEOUT)
-    if isinstance(error, TimeoutError):
-        return WireFault(TransportFault.READ_TIMEOUT)
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return WireFault(TransportFault.DNS, _text(error.os_error))
-    if isinstance(error, aiohttp.ClientSSLError | ssl.SSLError):
-        return WireFault(TransportFault.TLS, _text(getattr(error, "certificate_error", None) or getattr(error, "os_error", error)))
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return _refused(error.os_error)
-    if isinstance(error, aiohttp.InvalidURL):
-        return WireFault(TransportFault.ILLEGAL_REQUEST, "the address is not one")
-    if isinstance(error, aiohttp.ClientProxyConnectionError | aiohttp.ClientHttpProxyError):
-        return WireFault(TransportFault.UNREACHABLE, "the proxy did not let it through")
-    if isinstance(error, aiohttp.ClientResponseError):
-        return WireFault(TransportFault.NOT_HTTP)
-    if isinstance(error, aiohttp.ClientConnectionError | aiohttp.ClientPayloadError | OSError):
-        return WireFault(TransportFault.RESET, _text(error) if isinstance(error, OSError) else "")
-    if isinstance(error, ValueError):
-        return WireFault(TransportFault.ILLEGAL_REQUEST, "a header holds what none may hold")
-    return WireFault(TransportFault.RESET)
+_NOT_FOR_THE_SDK = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
+"""Headers that describe the body as it was packed."""
 
 
-_NO_ROUTE = (errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EHOSTDOWN, errno.EADDRNOTAVAIL)
-
-
-def _refused(error: OSError) -> WireFault:
-    """Why no connection was made. With several addresses the numbers stand only in the text."""
-    numbers = {error.errno} if error.errno else {int(number) for number in re.findall(r"\[Errno (\d+)\]", str(error))}
-    if errno.ECONNREFUSED in numbers:
-        return WireFault(TransportFault.REFUSED, _text(error))
-    if errno.ETIMEDOUT in numbers:
-        return WireFault(TransportFault.CONNECT_TIMEOUT, _text(error))
-    if errno.ECONNRESET in numbers:
-        return WireFault(TransportFault.RESET, _text(error))
-    return WireFault(TransportFault.UNREACHABLE, _text(error))
-
-
-def _text(error: object) -> str:
-    words = getattr(error, "strerror", None) or getattr(error, "verify_message", None) or str(error)
-    return redact(str(words))[:200]
+def _for_the_sdk(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
+    return [(name, value) for name, value in headers if name.lower() not in _NOT_FOR_THE_SDK]
