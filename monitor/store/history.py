@@ -61,7 +61,7 @@ def strips(engine: Engine, window: Window, cells: int = 48) -> "pd.DataFrame":
     )
     p = tables.projects.c
     with reading(engine) as connection:
-        names = dict(connection.execute(sa.select(p.id, p.name).where(p.active == 1)).tuples().all())
+        names = dict(connection.execute(sa.select(p.id, p.name).where(p.active == 1)).all())
         commonest = {(number, cell): failure for number, cell, failure in connection.execute(causes)}
         rows = [
             (names[number], cell, *rest, commonest.get((number, cell)))

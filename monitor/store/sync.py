@@ -21,7 +21,7 @@ _MILLISECOND = timedelta(milliseconds=1)
 def sync(connection: Connection, known: Register, inventory: Inventory, now: int) -> Register | None:
     """Change what differs; the register after it, or None where nothing did."""
     changed = _sync_projects(connection, known, inventory.projects, now)
-    ids = dict(connection.execute(sa.select(projects.c.name, projects.c.id)).tuples().all())
+    ids = dict(connection.execute(sa.select(projects.c.name, projects.c.id)).all())
     changed += _sync_keys(connection, known, inventory.projects, ids, now)
     changed += _sync_targets(connection, known, inventory, ids, now)
     return Register.load(connection) if changed else None
