@@ -11,12 +11,13 @@ import itertools
 import logging
 import os
 import platform
-from collections import deque
-from collections.abc import Awaitable, Callable
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TypeVar
+from urllib.parse import urlsplit
 
 from monitor import __version__
 from monitor.clock import Clock
@@ -25,7 +26,7 @@ from monitor.domain.inventory import Check, ProbeKind, Target
 from monitor.domain.observation import Observation, Verdict
 from monitor.domain.taxonomy import KINDS, FailureKind
 from monitor.openai_api.client import ApiClient
-from monitor.openai_api.observe import ProbeRequest, host_of
+from monitor.openai_api.observe import ProbeRequest
 from monitor.openai_api.probes import PROBES
 from monitor.schedule import first_delay, next_delay, next_due
 from monitor.secrets import Secrets
@@ -85,7 +86,7 @@ async def ask(client: ApiClient, secrets: Secrets, target: Target, project: Proj
         secret=secret.value,
         project_id=project.project_id,
         organization=project.organization,
-        inference=project.inference,
+        inference_mode=project.inference,
     )
     return await PROBES[target.probe](client, request)
 
@@ -110,6 +111,8 @@ class Poller:
         self.store_error: str | None = None
         self.checks = 0
         """Finished since the start."""
+        self.counts: Counter[tuple[str, str, str]] = Counter()
+        """Recorded since the start, by project, verdict and failure."""
         self.last_commit: datetime | None = None
         self.started_at = clock.now()
         self._secrets = secrets
@@ -168,7 +171,7 @@ class Poller:
             self._plan(job, next_due(job.due, job.check.interval.total_seconds(), loop.time()))
 
     def _seat(self, job: Job) -> asyncio.Semaphore:
-        host = host_of(job.base_url)
+        host = urlsplit(job.base_url).netloc
         found = self._seats.get(host)
         if found is None:
             found = self._seats[host] = asyncio.Semaphore(self.settings.poller.concurrency)
@@ -202,6 +205,11 @@ class Poller:
         """Checks that are running now."""
         return len(self._running)
 
+    @property
+    def pending(self) -> Sequence[Observation]:
+        """What finished and is not yet recorded."""
+        return self._finished
+
     # Recording ------------------------------------------------------------------------------------------------------------------
 
     async def flush(self) -> list[Recorded]:
@@ -217,6 +225,8 @@ class Poller:
             raise
         self.last_commit = now
         for each in recorded:
+            seen = each.observation
+            self.counts[seen.target.project or "", seen.verdict.value, seen.failure.value if seen.failure else ""] += 1
             self._after(each)
         return recorded
 
@@ -271,7 +281,7 @@ class Poller:
             changed = self._reload()
         except ConfigErrors as errors:
             if self.config_error != str(errors):
-                log.error("the new configuration is not taken, the old one goes on:\n%s", errors)
+                log.error("the new configuration is not taken, the old one goes on:\n%s", errors)  # noqa: TRY400 - its text says it all
             self.config_error = str(errors)
             return
         if changed is not None:
@@ -373,5 +383,5 @@ class Poller:
             await self.flush()
             await self.beat()
         except StoreError as error:
-            log.error("the last answers could not be recorded: %s", error)
+            log.error("the last answers could not be recorded: %s", error)  # noqa: TRY400 - its text says it all
         self._thread.shutdown(wait=True)

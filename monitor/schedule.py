@@ -42,7 +42,7 @@ def next_delay(probe: ProbeKind, interval: timedelta, state: HealthState, look_a
 
 
 def next_due(due: float, delay: float, now: float) -> float:
-    """When to check next, in the loop's seconds: on the grid of the last due time; turns that were missed are skipped, not caught up."""
+    """When to check next, in the loop's seconds: on the grid of the last due time. Missed turns are skipped, not caught up."""
     after = due + delay
     if after >= now:
         return after

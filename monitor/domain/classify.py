@@ -92,7 +92,8 @@ _RATE_CODES = ("rate_limit_exceeded", "rate_limit_error", "rate_limit_reached", 
 
 RULES: tuple[Rule, ...] = (
     # The key and who sent it.
-    _rule(_K.AUTH_WRONG_PROJECT, code=["mismatched_project"]),
+    _rule(_K.AUTH_WRONG_PROJECT, code=["mismatched_project", "not_authorized_invalid_project"]),
+    _rule(_K.AUTH_WRONG_PROJECT, "project…has been archived and is no longer accessible"),
     _rule(_K.AUTH_WRONG_ORGANIZATION, code=["mismatched_organization", "invalid_organization"]),
     _rule(_K.AUTH_NO_ORGANIZATION, code=["no_organization"]),
     _rule(
@@ -181,6 +182,8 @@ RULES: tuple[Rule, ...] = (
     ),
     _rule(_K.ACCESS_MODEL_NOT_FOUND, "the model `…does not exist", "the requested model '…does not exist"),
     # The project's policy.
+    _rule(_K.ACCESS_POLICY, code=["not_authorized_invalid_key_type"]),
+    _rule(_K.ACCESS_POLICY, "does not allow user keys"),
     _rule(
         _K.ACCESS_POLICY,
         "is not allowed for this project",
@@ -378,6 +381,8 @@ def _hint(kind: FailureKind, said: Said) -> str | None:
     if kind is _K.AUTH_WRONG_REGION_HOST:
         host = _HOST.search(said.message)
         return host[1].lower() if host else None
+    if kind is _K.AUTH_WRONG_PROJECT and "archived" in said.text:
+        return "the project has been archived"
     if kind is _K.AUTH_INVALID_KEY:
         echo = echoed_key(said.message)
         return _about_the_key(said.message[slice(*echo)]) if echo else None

@@ -172,6 +172,8 @@ def _words(kind: FailureKind, context: Context) -> Words:
             case = Case.NOT_A_KEY
         elif context.last_ok_at is not None:
             case = Case.USER_KEY_WORKED if context.key_kind is KeyKind.PROJECT_USER else Case.KEY_WORKED
+    elif kind is FailureKind.AUTH_WRONG_PROJECT and "archived" in (context.hint or ""):
+        case = Case.ARCHIVED
     elif kind is FailureKind.AUTH_MISSING_SCOPE and any("model.read" in scope for scope in context.missing_scopes):
         case = Case.MAY_NOT_LIST
     elif kind is FailureKind.CLIENT_CONFIGURATION and context.status is not None:

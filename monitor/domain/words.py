@@ -57,7 +57,7 @@ WORDS: dict[FailureKind, Words] = {
         "the owner of {key} is in no organization.",
         "The key belongs to a user who left the organization, or was removed from it.",
         _CERTAIN,
-        f"Invite the user again in {_ORGANIZATION} → Members, or replace the key by one of a service account.",
+        f"Invite the user again in {_ORGANIZATION} → People, or replace the key by one of a service account.",
     ),
     _K.AUTH_ACCOUNT_DEACTIVATED: Words(
         "OpenAI has deactivated the account behind {key}.",
@@ -69,7 +69,7 @@ WORDS: dict[FailureKind, Words] = {
         "{key} may not be used from this machine's address.",
         "An IP allowlist is on and lacks the address this request came from. A project's list replaces the organization's.",
         _CERTAIN,
-        f"Add this machine's public address to the IP allowlist of {{project}}, or of {_ORGANIZATION}; it takes up to 15 minutes.",
+        f"Add this machine's public address in {_ORGANIZATION} → Security → IP allowlist; allow 15 minutes.",
     ),
     _K.AUTH_WRONG_REGION_HOST: Words(
         "{project} has to be reached at another regional host.",
@@ -128,7 +128,7 @@ WORDS: dict[FailureKind, Words] = {
     ),
     _K.ACCESS_POLICY: Words(
         "a policy of {project} or its organization forbids this request.",
-        "An administrator switched off what was asked for, such as a service tier or a hosted tool.",
+        "An administrator switched off what was asked for, such as a service tier, a hosted tool, or keys of users.",
         _CERTAIN,
         "Allow it in {limits_page}, or stop asking for it in the service.",
     ),
@@ -258,6 +258,8 @@ WORDS: dict[FailureKind, Words] = {
 class Case(Enum):
     """A context that knows more than the kind alone."""
 
+    ARCHIVED = auto()
+    """The project was archived."""
     NOT_A_KEY = auto()
     """What was sent does not look like a key of OpenAI."""
     KEY_WORKED = auto()
@@ -274,6 +276,12 @@ class Case(Enum):
 _REPLACE_KEY = "See in {keys_page} whether the key is still listed; if not, create one and put it into {secret}."
 
 INSTEAD: dict[Case, Words] = {
+    Case.ARCHIVED: Words(
+        "{project} has been archived at OpenAI: its keys no longer work.",
+        "An administrator archived the project. That cannot be undone.",
+        _CERTAIN,
+        "Put a key of a living project into {secret}, or take the project out of the configuration.",
+    ),
     Case.NOT_A_KEY: Words(
         "OpenAI refuses {key}: it does not look like a key of OpenAI.",
         "{hint}A variable was not filled in, or the wrong value was pasted.",

@@ -3,7 +3,7 @@
 import math
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from monitor.store.sketch import COUNTS, ONE, bin_of, compact, merge, percentiles, sketch, value_of
@@ -11,6 +11,7 @@ from monitor.store.sketch import COUNTS, ONE, bin_of, compact, merge, percentile
 latencies = st.lists(st.floats(0.2, 120_000), min_size=1, max_size=400)
 
 
+@settings(deadline=None)
 @given(latencies, st.sampled_from([0.01, 0.5, 0.9, 0.95, 0.99, 1.0]))
 def test_percentiles_are_within_two_percent_of_the_value(values: list[float], fraction: float) -> None:
     exact = sorted(values)[max(math.ceil(fraction * len(values) - 1e-9), 1) - 1]
@@ -18,12 +19,14 @@ def test_percentiles_are_within_two_percent_of_the_value(values: list[float], fr
     assert found == pytest.approx(exact, rel=0.02)
 
 
+@settings(deadline=None)
 @given(latencies, latencies)
 def test_two_sketches_merged_answer_like_one_over_everything(a: list[float], b: list[float]) -> None:
     fractions = (0.1, 0.5, 0.99)
     assert percentiles(merge(sketch(a), sketch(b)), fractions) == percentiles(sketch(a + b), fractions)
 
 
+@settings(deadline=None)
 @given(latencies)
 def test_compacting_changes_no_answer_and_never_grows(values: list[float]) -> None:
     loose = b"".join(ONE[bin_of(value)] for value in values)

@@ -1,0 +1,298 @@
+"""The only place that wires objects and supervises loops and processes."""
+
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy import Engine
+
+from monitor.clock import SystemClock
+from monitor.config import ConfigErrors, ConfigWatcher, Settings, configured, find_config, load_settings, open_secrets
+from monitor.domain.inventory import Target
+from monitor.domain.observation import Observation
+from monitor.secrets import Secrets, install_log_redaction
+from monitor.store import meta
+from monitor.store.engine import open_engine
+from monitor.store.lock import WriterLock
+from monitor.store.migrate import migrate
+
+log = logging.getLogger(__name__)
+
+ROOT = Path(__file__).resolve().parent.parent
+DEMO_FOLDER = Path("data/demo")
+PROMPT_STOP = 8.0
+"""Seconds a child gets to end by itself."""
+
+
+@dataclass(frozen=True, slots=True)
+class Loaded:
+    """A valid configuration with the secrets it refers to."""
+
+    settings: Settings
+    secrets: Secrets
+    config: Path | None
+    cwd: Path
+    env: Mapping[str, str]
+
+    def reloader(self) -> "Reloader":
+        """To be asked for new settings again and again."""
+        return Reloader(self)
+
+
+class Reloader:
+    """Gives new settings when a file of the configuration changed, None when not. Raises `ConfigErrors`."""
+
+    def __init__(self, loaded: Loaded) -> None:
+        self._loaded = loaded
+        self._watcher = ConfigWatcher(loaded.config, loaded.cwd)
+
+    def __call__(self) -> Settings | None:
+        if not self._watcher.changed():
+            return None
+        config = self._loaded.config or find_config(None, self._loaded.env, self._loaded.cwd)
+        return load_settings(config, self._loaded.env, self._loaded.cwd)
+
+
+def load(explicit: Path | None, env: Mapping[str, str], cwd: Path) -> Loaded:
+    """Read the configuration. Raises `ConfigErrors`."""
+    before_scrubbing = dict(env)
+    config = find_config(explicit, before_scrubbing, cwd)
+    settings = load_settings(config, before_scrubbing, cwd)
+    secrets = open_secrets(config, before_scrubbing, cwd)
+    install_log_redaction(secrets)
+    return Loaded(settings, secrets, config, cwd, before_scrubbing)
+
+
+def is_demo(explicit: Path | None, env: Mapping[str, str], cwd: Path) -> bool:
+    """Whether nothing is configured, so that the sample organization is watched."""
+    return not configured(explicit, env, cwd)
+
+
+@contextlib.contextmanager
+def store_of(settings: Settings) -> Iterator[Engine]:
+    """The database for its one writer, migrated and locked. Raises `StoreError`."""
+    with WriterLock(settings.database_url):
+        engine = open_engine(settings.database_url)
+        try:
+            migrate(engine)
+            yield engine
+        finally:
+            engine.dispose()
+
+
+async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
+    """Poll until a signal says stop (or, with `die_with_stdin`, the parent is gone). Raises `StoreError` where it cannot begin."""
+    from monitor.openai_api.client import scrub_environment
+    from monitor.poller import Poller
+    from monitor.store.record import Writer
+    from monitor.web import serve
+
+    scrub_environment()
+    settings = loaded.settings
+    stop = asyncio.Event()
+    _on_signals(stop)
+    with store_of(settings) as engine:
+        async with api_client(settings) as client:
+            poller = Poller(
+                settings,
+                loaded.secrets,
+                clock=SystemClock(),
+                client=client,
+                writer=Writer(engine),
+                salt=meta.salt(engine),
+                reload=loaded.reloader(),
+            )
+            keepers = [asyncio.create_task(serve(poller, settings))]
+            if die_with_stdin:
+                keepers.append(asyncio.create_task(_stop_with_parent(stop)))
+            try:
+                await poller.run(stop)
+            finally:
+                for task in keepers:
+                    task.cancel()
+                await asyncio.gather(*keepers, return_exceptions=True)
+
+
+async def poll_once(loaded: Loaded) -> list[Observation]:
+    """Run and record every check once. Raises `StoreError`."""
+    from monitor.openai_api.client import scrub_environment
+    from monitor.poller import Poller
+    from monitor.store.record import Writer
+
+    scrub_environment()
+    with store_of(loaded.settings) as engine:
+        async with api_client(loaded.settings) as client:
+            poller = Poller(
+                loaded.settings, loaded.secrets, clock=SystemClock(), client=client, writer=Writer(engine), salt=meta.salt(engine)
+            )
+            return [each.observation for each in await poller.run_once()]
+
+
+async def check_now(loaded: Loaded, targets: list[Target]) -> AsyncIterator[Observation]:
+    """Ask every target once, without recording; answers come in the order of `targets`."""
+    from monitor.openai_api.client import scrub_environment
+    from monitor.poller import ask
+
+    scrub_environment()
+    projects = {project.name: project for project in loaded.settings.projects}
+    seats = asyncio.Semaphore(loaded.settings.poller.concurrency)
+    clock = SystemClock()
+    async with api_client(loaded.settings) as client:
+
+        async def one(target: Target) -> Observation:
+            async with seats:
+                return await ask(client, loaded.secrets, target, projects.get(target.project or ""), clock.now())
+
+        for task in [asyncio.create_task(one(target)) for target in targets]:
+            yield await task
+
+
+def api_client(settings: Settings) -> "ApiClient":
+    """The client of the API as the settings want it."""
+    from monitor.openai_api.client import ApiClient
+
+    limits = settings.poller
+    return ApiClient(
+        timeout=limits.timeout,
+        connect_timeout=limits.connect_timeout,
+        deadline=limits.deadline,
+        max_body=limits.max_body,
+        connections=limits.concurrency,
+    )
+
+
+def _on_signals(stop: asyncio.Event) -> None:
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+
+
+async def _stop_with_parent(stop: asyncio.Event) -> None:
+    """The parent holds the other end of our standard input: when it dies in any way, even by SIGKILL, we read its end."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
+    while await reader.read(1024):
+        pass
+    stop.set()
+
+
+# Processes -----------------------------------------------------------------------------------------------------------------------
+
+
+class Child:
+    """A process that is started again when it ends, more and more seldom, until we stop it."""
+
+    def __init__(self, *arguments: str, cwd: Path) -> None:
+        self._arguments = arguments
+        self._cwd = cwd
+        self._process: asyncio.subprocess.Process | None = None
+        self._task: asyncio.Task[None] | None = None
+        self.refused: int | None = None
+        """The exit code of a child that says it cannot run at all (2): starting it again would not help."""
+
+    def start(self) -> None:
+        """Start it, and keep it."""
+        self._task = asyncio.create_task(self._keep())
+
+    async def _keep(self) -> None:
+        wait = 0.5
+        while True:
+            began = time.monotonic()
+            self._process = await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "monitor",
+                *self._arguments,
+                stdin=asyncio.subprocess.PIPE,
+                cwd=self._cwd,
+                env={**os.environ, "PYTHONPATH": os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]).rstrip(os.pathsep)},
+                start_new_session=True,  # Ctrl-C reaches us alone; we stop our children in order
+            )
+            code = await self._process.wait()
+            if code == 2:
+                self.refused = code
+                return
+            wait = 0.5 if time.monotonic() - began > 60 else min(wait * 2, 30.0)
+            log.warning("`monitor %s` ended with %d; it is started again in %.0f s", self._arguments[0], code, wait)
+            await asyncio.sleep(wait)
+
+    async def stop(self) -> None:
+        """Ask it to end, wait a moment, then end it."""
+        if self._task is not None:
+            self._task.cancel()
+            await asyncio.gather(self._task, return_exceptions=True)
+        process = self._process
+        if process is None or process.returncode is not None:
+            return
+        with contextlib.suppress(ProcessLookupError):
+            process.terminate()
+        try:
+            await asyncio.wait_for(process.wait(), PROMPT_STOP)
+        except TimeoutError:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+
+
+@contextlib.asynccontextmanager
+async def children(env: Mapping[str, str], cwd: Path) -> AsyncIterator[Settings]:
+    """The processes behind a dashboard: the poller, and for the sample organization the emulator that it watches.
+
+    Gives the settings they run with. Raises `ConfigErrors` and `StoreError` where they cannot run.
+    """
+    config = None
+    if env.get("MONITOR_DEMO") or is_demo(None, env, cwd):
+        from monitor import demo
+
+        config = demo.prepare(cwd / DEMO_FOLDER)
+    loaded = load(config, env, cwd)
+    arguments = [["poll", "--die-with-stdin", *(["--config", str(loaded.config)] if loaded.config else [])]]
+    if loaded.settings.demo:
+        from monitor import demo
+
+        arguments.insert(0, ["emulator", "--die-with-stdin", *demo.emulator_arguments(cwd / DEMO_FOLDER)])
+    started = [Child(*each, cwd=cwd) for each in arguments]
+    for child in started:
+        child.start()
+    try:
+        yield loaded.settings
+    finally:
+        for child in reversed(started):
+            await child.stop()
+
+
+def port_is_free(address: str, port: int) -> bool:
+    """Whether somebody could listen there now."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    with socket.socket(family) as trial:
+        trial.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            trial.bind((address, port))
+        except OSError:
+            return False
+    return True
+
+
+__all__ = [
+    "Child",
+    "ConfigErrors",
+    "Loaded",
+    "api_client",
+    "check_now",
+    "children",
+    "is_demo",
+    "load",
+    "poll",
+    "poll_once",
+    "port_is_free",
+    "store_of",
+]

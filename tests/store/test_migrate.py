@@ -1,0 +1,109 @@
+"""The schema: from nothing, from an older version, and never from a newer one."""
+
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+from alembic.autogenerate import compare_metadata
+from alembic.config import Config
+from alembic.migration import MigrationContext
+from alembic.script import ScriptDirectory
+
+from monitor.store.engine import Problem, StoreError, open_engine, reading, writing
+from monitor.store.migrate import FOLDER, REVISIONS, current, migrate
+from monitor.store.tables import PROBES, metadata
+from tests.store.conftest import Store
+from tests.store.helpers import ProbeKind
+
+
+def test_the_migrated_schema_is_the_one_the_code_means(store: Store) -> None:
+    with reading(store.engine) as connection:
+        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+
+
+def test_a_migrated_table_is_made_word_for_word_as_declared(tmp_path: Path) -> None:
+    def schema(name: str, *, migrated: bool) -> dict[str, str]:
+        engine = open_engine(f"sqlite:///{tmp_path / name}")
+        if migrated:
+            migrate(engine)
+        else:
+            metadata.create_all(engine)
+        with reading(engine) as connection:
+            found = connection.exec_driver_sql("SELECT name, sql FROM sqlite_master WHERE sql IS NOT NULL").all()
+        return {name: " ".join(sql.split()) for name, sql in found if name != "alembic_version"}
+
+    assert schema("a.db", migrated=True) == schema("b.db", migrated=False)
+
+
+def test_the_revisions_known_here_are_those_of_the_folder() -> None:
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    walked = [script.revision for script in ScriptDirectory.from_config(config).walk_revisions()]
+    assert tuple(reversed(walked)) == REVISIONS
+
+
+def test_migrating_twice_changes_nothing(store: Store) -> None:
+    before = current(store.engine)
+    migrate(store.engine)
+    assert current(store.engine) == before == REVISIONS[-1]
+
+
+def test_a_newer_schema_is_refused_and_left_alone(store: Store) -> None:
+    with writing(store.engine) as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    with pytest.raises(StoreError, match="newer version") as caught:
+        migrate(store.engine)
+    assert caught.value.problem is Problem.NEWER
+    assert current(store.engine) == "9999"
+
+
+def test_two_processes_may_migrate_at_once(url: str) -> None:
+    failures: list[BaseException] = []
+
+    def go() -> None:
+        try:
+            migrate(open_engine(url))
+        except BaseException as error:
+            failures.append(error)
+
+    threads = [threading.Thread(target=go) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert failures == []
+    assert current(open_engine(url)) == REVISIONS[-1]
+
+
+def test_a_start_with_nothing_to_do_imports_neither_alembic_nor_pandas(store: Store) -> None:
+    code = (
+        "import sys; from monitor.store.engine import open_engine; from monitor.store.migrate import migrate;"
+        "from monitor.store.record import Writer; from monitor.store import queries;"
+        "engine = open_engine(sys.argv[1]); migrate(engine); Writer(engine); queries.heartbeat(engine);"
+        "print([name for name in ('alembic', 'pandas', 'numpy') if name in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code, store.url], capture_output=True, text=True, timeout=60, check=True)
+    assert done.stdout.strip() == "[]"
+
+
+def test_a_failed_migration_leaves_an_empty_database(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    engine = open_engine(url)
+    with monkeypatch.context() as patch, pytest.raises(Exception, match="No 'script_location'|doesn't exist"):
+        patch.setattr("monitor.store.migrate.FOLDER", FOLDER / "absent")
+        migrate(engine)
+    assert current(engine) is None
+    migrate(engine)
+    assert current(engine) == REVISIONS[-1]
+
+
+def test_every_probe_has_a_number_of_its_own_that_never_changes() -> None:
+    assert PROBES == {
+        ProbeKind.CONTROL: 1,
+        ProbeKind.AUTH: 2,
+        ProbeKind.MODEL_ACCESS: 3,
+        ProbeKind.INFERENCE: 4,
+        ProbeKind.DENIED_MODEL: 5,
+    }
+    assert set(PROBES) == set(ProbeKind)
