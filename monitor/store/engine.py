@@ -2,6 +2,7 @@
 
 import logging
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from enum import StrEnum
@@ -117,13 +118,27 @@ def _connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
         pragmas = [f"busy_timeout={LOCK_WAIT_MS}", "foreign_keys=on", "cache_size=-32768", "temp_store=memory"]
         if not readonly:
             # With WAL, NORMAL loses nothing when the process is killed; at a power cut perhaps the last second, never the file.
-            pragmas += ["journal_mode=wal", "synchronous=normal", "journal_size_limit=67108864", "wal_autocheckpoint=4000"]
+            _use_wal(connection)
+            pragmas += ["synchronous=normal", "journal_size_limit=67108864", "wal_autocheckpoint=4000"]
         for pragma in pragmas:
             connection.execute(f"PRAGMA {pragma}")
     except sqlite3.Error:
         connection.close()
         raise
     return connection
+
+
+def _use_wal(connection: sqlite3.Connection) -> None:
+    """Turn the file into a WAL database. SQLite does not wait here for another process that is at the same, so we do."""
+    until = time.monotonic() + LOCK_WAIT_MS / 1000
+    while True:
+        try:
+            connection.execute("PRAGMA journal_mode=wal")
+            return
+        except sqlite3.OperationalError as error:
+            if error.sqlite_errorname != "SQLITE_BUSY" or time.monotonic() >= until:
+                raise
+        time.sleep(0.01)
 
 
 @contextmanager

@@ -28,7 +28,9 @@ def _revision(connection: Connection) -> str | None:
 
 def migrate(engine: Engine) -> None:
     """Bring the schema to this version, all or nothing. Raises `StoreError`, also when the database is from a newer version."""
-    revision = current(engine)
+    with reading(engine) as connection:  # one look: another process may be migrating, and half of its work would look strange
+        revision = _revision(connection)
+        strangers = sa.inspect(connection).get_table_names() if revision is None else []
     if revision == REVISIONS[-1]:
         return
     if revision is not None and revision not in REVISIONS:
@@ -37,17 +39,12 @@ def migrate(engine: Engine) -> None:
             f"{engine.url.render_as_string(hide_password=True)} was written by a newer version of the monitor (schema {revision}, "
             f"this one knows {REVISIONS[-1]}): upgrade the monitor, or use another database",
         )
-    if revision is None and (strangers := _tables(engine)):
+    if strangers:
         raise StoreError(
             Problem.NOT_A_DATABASE,
             f"{engine.url.render_as_string(hide_password=True)} is another program's database (it has {', '.join(strangers[:3])})",
         )
     _upgrade(engine)
-
-
-def _tables(engine: Engine) -> list[str]:
-    with reading(engine) as connection:
-        return sa.inspect(connection).get_table_names()
 
 
 def _upgrade(engine: Engine) -> None:

@@ -16,6 +16,7 @@ FLOOR_MS = 0.1
 """Bin 0 holds all that is faster; the last bin, 511, begins after fourteen hours."""
 _BINS = 512
 _LOG_GAMMA = log(GAMMA)
+_CEILING_MS = FLOOR_MS * GAMMA ** (_BINS - 2)
 _MIDDLE = 2 * GAMMA / (GAMMA + 1)
 
 COUNTS = (*range(1, 97), *(128 << power for power in range(32)))
@@ -30,7 +31,7 @@ def bin_of(latency_ms: float) -> int:
     """The bin of a latency."""
     if latency_ms <= FLOOR_MS:
         return 0
-    return min(int(log(latency_ms / FLOOR_MS) / _LOG_GAMMA) + 1, _BINS - 1)
+    return int(log(latency_ms / FLOOR_MS) / _LOG_GAMMA) + 1 if latency_ms < _CEILING_MS else _BINS - 1
 
 
 def value_of(index: float) -> float:

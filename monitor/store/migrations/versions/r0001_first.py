@@ -263,12 +263,9 @@ def upgrade() -> None:
         sa.Column("active", Int, nullable=False),
         sa.Column("first_seen", Int, nullable=False),
         sa.Column("replaced_at", Int, nullable=True),
-        sa.ForeignKeyConstraint(
-            ["project_id"],
-            ["projects.id"],
-        ),
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("project_id", "label", "fingerprint"),
+        sa.ForeignKeyConstraint(["project_id"], ["projects.id"]),
         sqlite_strict=True,
     )
     op.execute("INSERT INTO meta (key, value) VALUES ('data_version', '0')")
