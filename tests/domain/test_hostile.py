@@ -120,8 +120,8 @@ AROUND = st.sampled_from(
     [
         "{}", "Bearer {}", "key={}&x=1", "'{}'", '"{}"', "Authorization: Bearer {}\\n", "b'Bearer {}\\r\\n'", "x\\n{} y", "({})",
         "Incorrect API key provided: {}. You can find your API key at https://…", "https://user:{}@proxy.example/", "{}{}",
-        "api_key: {}", "Missing scopes: {}", "The model `{}` does not exist", "Rate limit reached for {} in organization {} on requests per day",
-        "Project `{}` does not have access to model `{}`",
+        "api_key: {}", "Missing scopes: {}", "The model `{}` does not exist",
+        "Rate limit reached for {} in organization {} on requests per day", "Project `{}` does not have access to model `{}`",
     ]
 )  # fmt: skip
 
