@@ -2,6 +2,7 @@
 
 import fcntl
 import os
+from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -16,9 +17,10 @@ class WriterLock:
 
     def __init__(self, url: str) -> None:
         parsed = parse(url)
-        self._path = (
-            sqlite_path(parsed).with_name(sqlite_path(parsed).name + ".lock") if parsed.get_backend_name() == "sqlite" else None
-        )
+        self._path: Path | None = None
+        if parsed.get_backend_name() == "sqlite":
+            database = sqlite_path(parsed).resolve()  # one file may have several names
+            self._path = database.with_name(database.name + ".lock")
         self._file: int | None = None
 
     def acquire(self) -> None:

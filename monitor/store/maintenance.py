@@ -13,8 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table
 
 from monitor.domain.timeline import to_ms
-from monitor.store import migrate, tables
-from monitor.store.engine import Problem, StoreError, explained, reading, sqlite_path, writing
+from monitor.store import meta, migrate, tables
+from monitor.store.engine import Problem, StoreError, explain, reading, sqlite_path, writing
 from monitor.store.tables import FLEET, HOUR, MINUTE, QUARTER
 
 # --- backup --------------------------------------------------------------------------------------------------------------
@@ -32,16 +32,25 @@ def backup(engine: Engine, to: Path) -> None:
     half = to.with_name(to.name + ".part")
     try:
         half.unlink(missing_ok=True)
-        with explained(engine), contextlib.closing(_reader(engine)) as source, contextlib.closing(sqlite3.connect(half)) as copy:
-            source.backup(copy, pages=2000)
-            copy.execute("PRAGMA journal_mode=delete")  # one file, complete in itself
+        _copy(engine, half)
         os.replace(half, to)  # noqa: PTH105 - a rename is the moment the backup exists
-    except (OSError, StoreError) as error:
+    except (OSError, sqlite3.Error) as error:
         with contextlib.suppress(OSError):
             half.unlink(missing_ok=True)
-        if isinstance(error, StoreError):
-            raise StoreError(error.problem, f"the backup to {to} failed: {error}") from None
-        raise StoreError(Problem.FOLDER, f"{to} cannot be written: {error.strerror}") from None
+        if isinstance(error, OSError):
+            raise StoreError(Problem.FOLDER, f"{to} cannot be written: {error.strerror}") from None
+        ours = getattr(error, "sqlite_errorname", "").startswith(("SQLITE_CORRUPT", "SQLITE_NOTADB"))
+        why = explain(engine.url if ours else sa.URL.create("sqlite", database=str(half)), error)
+        raise StoreError(why.problem, f"the backup to {to} failed: {why}") from None
+
+
+def _copy(engine: Engine, to: Path) -> None:
+    with contextlib.closing(_reader(engine)) as source, contextlib.closing(sqlite3.connect(to)) as copy:
+        # Without a transaction of its own the copy begins again whenever the poller commits, and might never end.
+        source.execute("BEGIN")
+        source.execute("SELECT count(*) FROM sqlite_master").fetchone()
+        source.backup(copy, pages=2000)
+        copy.execute("PRAGMA journal_mode=delete")  # one file, complete in itself
 
 
 def _reader(engine: Engine) -> sqlite3.Connection:
@@ -79,8 +88,15 @@ def _problems(connection: Connection) -> Iterator[str]:
     yield from _orphans(connection)
     newest = connection.execute(sa.select(sa.func.max(tables.buckets[HOUR].c.start))).scalar()
     if newest is not None:
-        yield from _states_without_evidence(connection, newest - (_HOURS_CHECKED - 1) * HOUR)
-        yield from _counts_that_differ(connection, newest - (_HOURS_CHECKED - 1) * HOUR)
+        since = max(newest - (_HOURS_CHECKED - 1) * HOUR, _whole_since(connection))
+        yield from _states_without_evidence(connection, since)
+        yield from _counts_that_differ(connection, since)
+
+
+def _whole_since(connection: Connection) -> int:
+    """The first hour of which `prune` has forgotten nothing."""
+    pruned = int(meta.read(connection, _PRUNED) or 0)
+    return pruned + -pruned % HOUR
 
 
 def _orphans(connection: Connection) -> Iterator[str]:
@@ -178,11 +194,13 @@ class Pruned:
 _SLICE = 5_000
 """Rows forgotten in one transaction: some 20 ms, so that the poller never waits long."""
 _TARGETS = 200
+_PRUNED = "pruned_before"
 
 
 def prune(engine: Engine, now: datetime, policy: RetentionPolicy, slices: int = 100) -> Pruned:
     """Forget what is older than `policy`, at most `slices` short transactions of it. Transitions stay for ever."""
     rows = 0
+    meta.put(engine, _PRUNED, str(to_ms(now - min(policy.observations, policy.failures, policy.minutes, policy.hours))))
     for statement in _old(engine, now, policy):
         while True:
             if slices <= 0:

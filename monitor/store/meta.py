@@ -16,7 +16,13 @@ _SALT = "salt"
 def get(engine: Engine, key: str) -> str | None:
     """The value stored under `key`."""
     with reading(engine) as connection:
-        return _get(connection, key)
+        return read(connection, key)
+
+
+def read(connection: Connection, key: str) -> str | None:
+    """The same within a transaction."""
+    found: str | None = connection.execute(sa.select(meta.c.value).where(meta.c.key == key)).scalar()
+    return found
 
 
 def put(engine: Engine, key: str, value: str) -> None:
@@ -30,13 +36,13 @@ def salt(engine: Engine) -> bytes:
     if (found := get(engine, _SALT)) is None:
         with writing(engine) as connection:
             dialect.insert(engine, meta, ignore=True).run(connection, [(_SALT, secrets.token_hex(32))])
-            found = _get(connection, _SALT)
+            found = read(connection, _SALT)
     return bytes.fromhex(found or "")
 
 
 def data_version(connection: Connection) -> int:
     """How many times something that pages show was committed."""
-    return int(_get(connection, _DATA_VERSION) or 0)
+    return int(read(connection, _DATA_VERSION) or 0)
 
 
 def bump(connection: Connection) -> None:
@@ -45,8 +51,3 @@ def bump(connection: Connection) -> None:
 
 
 _BUMP = sa.update(meta).where(meta.c.key == _DATA_VERSION).values(value=sa.cast(sa.cast(meta.c.value, sa.BigInteger) + 1, sa.Text))
-
-
-def _get(connection: Connection, key: str) -> str | None:
-    found: str | None = connection.execute(sa.select(meta.c.value).where(meta.c.key == key)).scalar()
-    return found
