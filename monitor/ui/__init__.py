@@ -1,0 +1,1 @@
+"""The dashboard: reads the store, shows it, never acts."""

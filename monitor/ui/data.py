@@ -1,0 +1,191 @@
+"""What the pages ask of the store, and the only caches of the product.
+
+Answers are kept under the store's data version and the minute, so a page is as new as the last commit and never waits twice
+for the same one. Every function may raise `StoreError`; the router turns that into words.
+"""
+
+import os
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, cast
+
+import streamlit as st
+from sqlalchemy import Engine
+
+from monitor.config import ConfigErrors, find_config, load_settings
+from monitor.domain.inventory import ProbeKind
+from monitor.domain.timeline import Window, floor
+from monitor.store import queries
+from monitor.store.engine import open_engine
+from monitor.store.queries import EffectiveConfig, EvidenceFilter, Heartbeat, KeyStatus, ProjectStatus, TargetStatus
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+DEFAULT_URL = "sqlite:///data/monitor.db"
+_KEYS: dict[Any, Any] = {Window: repr, EvidenceFilter: repr, timedelta: repr, ProbeKind: repr}
+
+
+def now() -> datetime:
+    """The time of this run, aware, UTC."""
+    return datetime.now(UTC)
+
+
+def database_url() -> str:
+    """Where the store is: the environment, else the configuration file, else the default place."""
+    return os.environ.get("MONITOR_DATABASE_URL") or _configured_url(str(Path.cwd()))
+
+
+@st.cache_data(ttl=60, max_entries=4, show_spinner=False)
+def _configured_url(cwd: str) -> str:
+    folder = Path(cwd)
+    try:
+        return load_settings(find_config(None, os.environ, folder), os.environ, folder).database_url
+    except ConfigErrors:
+        # The poller says loudly what is wrong; what it stored before can still be read.
+        return DEFAULT_URL
+
+
+@st.cache_resource(max_entries=4, show_spinner=False)
+def _engine(url: str) -> Engine:
+    return open_engine(url, readonly=True)
+
+
+def _version(url: str) -> int:
+    return queries.data_version(_engine(url))
+
+
+# Statuses are frozen, so that sessions may share them: copying two thousand of them costs more than reading them.
+@st.cache_resource(ttl=60, max_entries=64, show_spinner=False, hash_funcs=_KEYS)
+def _status(url: str, version: int, question: str, *args: Any) -> Any:  # noqa: ARG001 - the version is part of the key
+    return getattr(queries, question)(_engine(url), *args)
+
+
+@st.cache_data(ttl=60, max_entries=128, show_spinner=False, hash_funcs=_KEYS)
+def _frame(url: str, version: int, question: str, *args: Any) -> "pd.DataFrame":  # noqa: ARG001 - the version is part of the key
+    return cast("pd.DataFrame", getattr(queries, question)(_engine(url), *args))
+
+
+def _asked(question: str, *args: Any) -> Any:
+    url = database_url()
+    return _status(url, _version(url), question, *args)
+
+
+def _table(question: str, *args: Any) -> "pd.DataFrame":
+    url = database_url()
+    return _frame(url, _version(url), question, *args)
+
+
+def _minute(at: datetime) -> datetime:
+    return floor(at, timedelta(minutes=1))
+
+
+def heartbeat() -> Heartbeat | None:
+    """The poller's newest proof of life, or None where none ever ran."""
+    return queries.heartbeat(_engine(database_url()))
+
+
+def silent(at: datetime) -> bool:
+    """Whether nothing may be called healthy, because the poller is late or never ran."""
+    beat = heartbeat()
+    return beat is None or beat.late(at)
+
+
+def effective_config() -> EffectiveConfig | None:
+    """What the poller runs with."""
+    return cast("EffectiveConfig | None", _asked("effective_config"))
+
+
+def fleet(at: datetime) -> list[ProjectStatus]:
+    """Every project, worst first. Shared: not to be changed."""
+    return cast("list[ProjectStatus]", _asked("fleet", _minute(at)))
+
+
+def names(at: datetime) -> list[str]:
+    """The names of all projects, sorted."""
+    return sorted(project.name for project in fleet(at))
+
+
+def project(name: str, at: datetime) -> ProjectStatus | None:
+    """One project."""
+    return cast("ProjectStatus | None", _asked("project", name, _minute(at)))
+
+
+def targets(at: datetime, name: str | None = None) -> list[TargetStatus]:
+    """Every target (of one project), worst first."""
+    return cast("list[TargetStatus]", _asked("targets", _minute(at), name))
+
+
+def keys(at: datetime, name: str | None = None) -> list[KeyStatus]:
+    """Every key (of one project), worst first."""
+    return cast("list[KeyStatus]", _asked("keys", _minute(at), name))
+
+
+def strips(window: Window, cells: int = 48) -> "pd.DataFrame":
+    """What happened, per project and cell of the window."""
+    return _table("strips", window, cells)
+
+
+def failure_trend(window: Window, name: str | None = None) -> "pd.DataFrame":
+    """Failures by kind over time."""
+    return _table("failure_trend", window, bars(window), name)
+
+
+def check_counts(window: Window, name: str | None = None, step: timedelta | None = None) -> "pd.DataFrame":
+    """Checks by verdict over time."""
+    return _table("check_counts", window, step or bars(window), name)
+
+
+def latency_trend(window: Window, name: str | None = None, probe: ProbeKind | None = None) -> "pd.DataFrame":
+    """Latency percentiles over time."""
+    return _table("latency_trend", window, window.step(), name, probe)
+
+
+def rate_limit_trend(window: Window, name: str | None = None) -> "pd.DataFrame":
+    """429s by kind over time."""
+    return _table("rate_limit_trend", window, bars(window), name)
+
+
+def limits_history(window: Window, name: str) -> "pd.DataFrame":
+    """Limits and what remained of them over time."""
+    return _table("limits_history", window, window.step(), name)
+
+
+def limits_now(name: str | None = None) -> "pd.DataFrame":
+    """The newest snapshot of every limit."""
+    return _table("limits_now", name)
+
+
+def model_matrix(at: datetime) -> "pd.DataFrame":
+    """Project × model."""
+    return _table("model_matrix", _minute(at))
+
+
+def transitions(window: Window, name: str | None = None) -> "pd.DataFrame":
+    """Changes of health, newest first."""
+    return _table("transitions", window, name)
+
+
+def probe_cost(window: Window) -> "pd.DataFrame":
+    """What probing used."""
+    return _table("probe_cost", window)
+
+
+def lag_trend(window: Window) -> "pd.DataFrame":
+    """How late checks started."""
+    return _table("lag_trend", window, window.step())
+
+
+def observations(window: Window, where: EvidenceFilter, limit: int = 500) -> "pd.DataFrame":
+    """Raw observations, newest first."""
+    return _table("observations", window, where, limit)
+
+
+def observation(target_id: int, at: datetime) -> dict[str, Any] | None:
+    """Everything stored of one observation."""
+    return queries.observation(_engine(database_url()), target_id, at)
+
+
+def bars(window: Window) -> timedelta:
+    """The step of charts made of bars: few enough to be told apart."""
+    return window.step(at_most=100)

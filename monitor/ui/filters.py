@@ -1,0 +1,129 @@
+"""What is asked for, kept in the address: a link shows to others what it shows to you.
+
+Project and time window are the same on every page. What the address says and nobody can understand is left out, with a hint.
+"""
+
+from collections.abc import Collection, Iterable
+from datetime import datetime, timedelta
+
+import streamlit as st
+
+from monitor.domain.timeline import Window
+from monitor.ui import data
+from monitor.ui.format import escape
+
+WINDOWS = {
+    "1h": timedelta(hours=1),
+    "6h": timedelta(hours=6),
+    "24h": timedelta(hours=24),
+    "7d": timedelta(days=7),
+    "30d": timedelta(days=30),
+}
+DEFAULT_WINDOW = "24h"
+_KEPT = "kept."
+_LONGEST = 200
+
+
+def asked(name: str, allowed: Collection[str] | None = None, *, kept: bool = False) -> str | None:
+    """What the address says under `name`, or None. A value that is not allowed is taken out, and a hint says so.
+
+    One that is `kept` outlives a change of the page, which empties the address.
+    """
+    value = st.query_params.get(name)
+    if value is None and kept:
+        value = st.session_state.get(_KEPT + name)
+        if value is not None and (allowed is None or value in allowed):
+            st.query_params[name] = value
+    if value is None or value == "":
+        return None
+    if len(value) > _LONGEST or (allowed is not None and value not in allowed):
+        st.query_params.pop(name, None)
+        st.session_state.pop(_KEPT + name, None)
+        shown = value if len(value) <= 40 else value[:40] + "…"
+        st.html(f'<div class="m"><div class="note">There is no {escape(name)} “{escape(shown)}”, so it is left out.</div></div>')
+        return None
+    if kept:
+        st.session_state[_KEPT + name] = value
+    return value
+
+
+def remember(name: str, value: str | None, *, kept: bool = False) -> None:
+    """Put a choice into the address, or take it out."""
+    if value:
+        st.query_params[name] = value
+    else:
+        st.query_params.pop(name, None)
+    if kept:
+        st.session_state[_KEPT + name] = value
+
+
+def _changed(name: str, key: str, kept: bool, empty: str | None) -> None:
+    value = st.session_state.get(key)
+    remember(name, None if value in (None, "", empty, False) else "1" if value is True else str(value), kept=kept)
+
+
+def window_choice() -> None:
+    """The choice of the time window, drawn once by the router for every page."""
+    chosen = asked("window", WINDOWS, kept=True) or DEFAULT_WINDOW
+    st.session_state["w.window"] = chosen
+    st.segmented_control(
+        "Time window",
+        list(WINDOWS),
+        key="w.window",
+        label_visibility="collapsed",
+        on_change=_changed,
+        args=("window", "w.window", True, DEFAULT_WINDOW),
+        required=True,
+    )
+
+
+def window_name() -> str:
+    """The chosen window as the address says it."""
+    value = st.session_state.get(_KEPT + "window")
+    return value if value in WINDOWS else DEFAULT_WINDOW
+
+
+def window(now: datetime) -> Window:
+    """The chosen window, ending with this minute."""
+    length = WINDOWS[window_name()]
+    return Window.last(length, now, timedelta(minutes=15) if length > timedelta(hours=6) else timedelta(minutes=1))
+
+
+def choice(
+    name: str, label: str, options: Iterable[str], *, every: str | None = None, kept: bool = False, free: bool = False
+) -> str | None:
+    """A choice of one kept in the address. With `every`, the words for no choice at all; `free` takes unlisted values too."""
+    known = list(options)
+    value = asked(name, None if free else known, kept=kept)
+    if value is not None and value not in known:
+        known.append(value)
+    shown = ([every] if every else []) + known
+    if not shown:
+        return None
+    key = f"w.{name}"
+    st.session_state[key] = value if value is not None else shown[0]
+    st.selectbox(label, shown, key=key, on_change=_changed, args=(name, key, kept, every))
+    return value if value is not None or every else shown[0]
+
+
+def text(name: str, label: str, placeholder: str = "") -> str:
+    """A text kept in the address."""
+    key = f"w.{name}"
+    st.session_state[key] = asked(name) or ""
+    st.text_input(label, key=key, placeholder=placeholder, on_change=_changed, args=(name, key, False, None))
+    return str(st.session_state[key]).strip()
+
+
+def switch(name: str, label: str) -> bool:
+    """A yes or no kept in the address."""
+    key = f"w.{name}"
+    st.session_state[key] = asked(name, ("1",)) == "1"
+    st.toggle(label, key=key, on_change=_changed, args=(name, key, False, None))
+    return bool(st.session_state[key])
+
+
+def project(now: datetime, *, every: str | None = None) -> str | None:
+    """The project that all pages share; without `every` the worst one where none is chosen."""
+    fleet = [status.name for status in data.fleet(now)]
+    order = sorted(fleet) if every else fleet
+    return choice("project", "Project", order, every=every, kept=True)

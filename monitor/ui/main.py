@@ -1,0 +1,58 @@
+"""The router: page set-up, the line about the data's age, the time window, then the page."""
+
+from pathlib import Path
+
+import streamlit as st
+
+from monitor.store.engine import StoreError
+from monitor.ui import blocks, data, filters
+from monitor.ui.format import viewer_zone
+from monitor.ui.theme import STYLE
+
+PAGES = Path(__file__).resolve().parents[2] / "pages"
+
+
+def menu() -> dict[str, list[object]]:
+    """Every page by section."""
+    page = st.Page
+    return {
+        "Fleet": [
+            page(PAGES / "fleet/overview.py", title="Overview", icon=":material/monitor_heart:", default=True),
+            page(PAGES / "fleet/project.py", title="Project", icon=":material/deployed_code:", url_path="project"),
+        ],
+        "Access": [
+            page(PAGES / "access/keys.py", title="Keys", icon=":material/key:", url_path="keys"),
+            page(PAGES / "access/models.py", title="Models", icon=":material/grid_on:", url_path="models"),
+        ],
+        "Limits": [
+            page(PAGES / "limits/rate_limits.py", title="Rate limits", icon=":material/speed:", url_path="rate_limits"),
+        ],
+        "System": [
+            page(PAGES / "system/evidence.py", title="Evidence", icon=":material/receipt_long:", url_path="evidence"),
+            page(PAGES / "system/monitor.py", title="Monitor", icon=":material/settings_heart:", url_path="monitor"),
+        ],
+    }
+
+
+def _age() -> None:
+    blocks.data_age(data.heartbeat(), data.effective_config(), data.now(), viewer_zone())
+
+
+def main() -> None:
+    """Draw what all pages share, then the page that was asked for."""
+    st.set_page_config(page_title="Key monitor", page_icon=":material/key:", layout="wide", initial_sidebar_state="expanded")
+    page = st.navigation(menu())  # type: ignore[arg-type]
+    st.html(STYLE)
+    left, right = st.columns([3, 1], vertical_alignment="top")
+    with right.container(horizontal=True, horizontal_alignment="right"):
+        filters.window_choice()
+    try:
+        with left:
+            blocks.live(_age)
+        with blocks.routed():
+            page.run()
+    except StoreError as error:
+        blocks.no_database(error)
+
+
+main()

@@ -1,0 +1,5 @@
+"""Not yet."""
+
+from monitor.ui import blocks
+
+blocks.guard()
