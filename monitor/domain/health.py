@@ -144,16 +144,30 @@ def _after_success(
 def _after_failure(
     state: HealthState, recent: tuple[bool, ...], policy: HealthPolicy, kind: FailureKind, probe: ProbeKind
 ) -> tuple[Health, FailureKind | None]:
-    again = state.last_kind is not None and state.last_kind.lane is kind.lane
+    again = state.last_kind is not None and _alike(state.last_kind, kind, probe)
     if state.failure is not None:
-        # Ill already. Another cause takes over when it comes twice in a row: one timeout does not explain a key that is dead.
-        confirmed = again or kind.lane is state.failure.lane
+        # Ill already. Another cause takes over when it comes twice in a row: one timeout does not explain a key that is dead, and
+        # one 401 does not make a restricted key a dead one.
+        confirmed = again or _alike(state.failure, kind, probe)
     elif KINDS[kind].definitive:
         needed = policy.definitive_fail_after
-        confirmed = ((needed == 1 or again) and _failed(recent, needed)) or _failed(recent, policy.fail_window)
+        confirmed = (needed == 1 or again) and _failed(recent, needed)
+        if not confirmed and _failed(recent, policy.fail_window):
+            # Nothing but failures, of several causes: ill for sure. What came before is named where it is the vaguer one, because
+            # timeouts never make a key invalid.
+            confirmed = True
+            kind = kind if state.last_kind is None or KINDS[state.last_kind].definitive else state.last_kind
     else:
         confirmed = recent[-policy.fail_window :].count(False) >= policy.fail_after
     return (_ill_health(kind, probe), kind) if confirmed else (state.health, state.failure)
+
+
+def _alike(a: FailureKind, b: FailureKind, probe: ProbeKind) -> bool:
+    """Whether two failures tell the same story: one kind, or two of one lane that settle nothing and weigh the same."""
+    if a is b:
+        return True
+    settled = KINDS[a].definitive or KINDS[b].definitive
+    return a.lane is b.lane and not settled and _ill_health(a, probe) is _ill_health(b, probe)
 
 
 def _failed(recent: tuple[bool, ...], last: int) -> bool:
@@ -172,11 +186,14 @@ def look_again_after(state: HealthState, policy: HealthPolicy = HealthPolicy()) 
     """How long until the confirming check, or None where the interval is soon enough.
 
     Asked after each observation. Suspect targets and recovering ones are looked at again after 5 s, then 15 s; those at a rate
-    limit only once, a minute later, because every look counts against the limit.
+    limit only once, a minute later, because every look counts against the limit. So is a restricted key that is refused for
+    another reason, once.
     """
     if not state.recent or state.health is Health.PAUSED:
         return None
     last = state.recent[-1]
+    if state.health is Health.RESTRICTED and not last and state.last_kind is not state.failure:
+        return policy.confirm_after[0] if policy.confirm_after else None  # it may be dead now: the restriction is no explanation
     cause = state.failure if last else state.last_kind if state.suspect else None
     if cause is None:
         return None
@@ -235,15 +252,16 @@ def lamps(targets: Iterable[TargetHealth]) -> dict[Lane, LaneState]:
     found: dict[Lane, LaneState] = {lane: LaneState() for lane in LAMPS}
     for target in targets:
         ill = target.failure.lane if target.failure and target.health.rank > Health.UNKNOWN.rank else None
+        spoke = ill in _FROM_OPENAI
         if ill is Lane.CLIENT:
             ill = Lane.AUTH  # a key that cannot be read cannot authenticate
         if target.health is Health.DEGRADED and target.failure is None:
-            ill = Lane.ACCESS  # a finding: a denied model is usable
+            ill, spoke = Lane.ACCESS, True  # a finding: a denied model is usable
         for lane in LAMPS:
             if lane is ill:
                 new = LaneState(target.health, target.since, target.failure)
             elif (target.health is Health.HEALTHY and target.probe in _PROVES[lane]) or (
-                ill in _FROM_OPENAI and lane in (Lane.SERVER, Lane.NETWORK)
+                spoke and lane in (Lane.SERVER, Lane.NETWORK)
             ):
                 new = LaneState(Health.HEALTHY, target.since)
             else:
@@ -253,14 +271,16 @@ def lamps(targets: Iterable[TargetHealth]) -> dict[Lane, LaneState]:
 
 
 def _worse(a: LaneState, b: LaneState) -> LaneState:
-    """The worse of two, where any knowledge beats none; of equals the one that began first."""
+    """The worse of two, where any knowledge beats none. Of equals the one that began first; of two healthy ones the later, because
+    only since then are both.
+    """
     rank_a = -1 if a.health is Health.UNKNOWN else a.health.rank
     rank_b = -1 if b.health is Health.UNKNOWN else b.health.rank
     if rank_a != rank_b:
         return a if rank_a > rank_b else b
     if a.since is None or b.since is None:
         return a if b.since is None else b
-    return a if a.since <= b.since else b
+    return a if (a.since <= b.since) is not (a.health is Health.HEALTHY) else b
 
 
 def overall(lanes: Iterable[LaneState]) -> LaneState:
