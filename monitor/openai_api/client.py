@@ -3,6 +3,7 @@
 import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from datetime import timedelta
+from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -29,12 +30,15 @@ class Caller:
 
     __slots__ = ("_sdk", "list_models", "retrieve_model")
 
-    def __init__(self, sdk: openai.AsyncOpenAI) -> None:
+    def __init__(self, sdk: openai.AsyncOpenAI, *, with_key: bool = True) -> None:
         self._sdk = sdk
         # Raw responses: parsing the model list costs three times the call. The two that are asked all the time are bound once;
         # the others load large modules and keep a wrapper per key, so they wait until they are needed.
         self.list_models: Method = sdk.models.with_raw_response.list
         self.retrieve_model: Method = sdk.models.with_raw_response.retrieve
+        if not with_key:
+            # The SDK refuses to send a request without a key unless the call itself says so.
+            self.list_models = partial(self.list_models, extra_headers={"Authorization": openai.omit})
 
     @property
     def chat(self) -> Method:
@@ -111,7 +115,7 @@ class ApiClient:
         who = (base_url, secret, project_id, organization)
         found = self._callers.get(who)
         if found is None:
-            found = Caller(self._sdk(*who))
+            found = Caller(self._sdk(*who), with_key=secret is not None)
             if len(self._callers) >= MOST_CALLERS:
                 del self._callers[next(iter(self._callers))]
             self._callers[who] = found

@@ -111,6 +111,10 @@ _TABLE: tuple[tuple[tuple[type[BaseException], ...], Callable[[Any], Found]], ..
         (aiohttp.InvalidURL, httpx2.InvalidURL, httpx2.UnsupportedProtocol),
         _just(TransportFault.ILLEGAL_REQUEST, "the address cannot be used"),
     ),
+    (
+        (UnicodeError,),
+        _just(TransportFault.DNS, "no host can have this name"),
+    ),  # from the codec of names: a label too long or empty
     ((aiohttp.ClientResponseError, httpx2.RemoteProtocolError), _just(TransportFault.NOT_HTTP)),
     ((httpx2.LocalProtocolError, ValueError), _just(TransportFault.ILLEGAL_REQUEST, "a header holds what no header may hold")),
     ((TimeoutError,), lambda error: _numbered(error) if error.errno else (TransportFault.READ_TIMEOUT, None)),

@@ -137,3 +137,8 @@ _NOT_FOR_THE_SDK = frozenset({b"content-encoding", b"content-length", b"transfer
 
 def _for_the_sdk(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
     return [(name, value) for name, value in headers if name.lower() not in _NOT_FOR_THE_SDK]
+
+
+def in_process(app: Callable[..., Awaitable[None]]) -> httpx2.AsyncBaseTransport:
+    """A transport that calls an ASGI application instead of a network: for tests and for the sample organization's past."""
+    return httpx2.ASGITransport(app)
