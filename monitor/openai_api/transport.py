@@ -11,7 +11,7 @@ import httpx2
 
 from monitor.openai_api.faults import fault_of
 from monitor.openai_api.proxies import Proxies
-from monitor.openai_api.wire import CURRENT, Body, Exchange, RawHeaders, find
+from monitor.openai_api.wire import CURRENT, Body, Exchange, find
 
 KEEPALIVE = 120.0
 """Seconds an idle connection is kept: longer than a minute, so that the check of a minute ago has left one open."""
@@ -113,7 +113,7 @@ class NotedTransport(httpx2.AsyncBaseTransport):
 
 
 async def _noted(request: httpx2.Request, send: Callable[[httpx2.Request, Exchange], Awaitable[None]]) -> httpx2.Response:
-    """Send; note the answer or the fault; give the SDK a response whose body is already there.
+    """Send; note the answer or the fault; give the SDK its status.
 
     Whatever goes wrong leaves as a bare `TransportError`, without text and without a cause that somebody might print: the cause of
     an illegal header holds the whole key.
@@ -128,17 +128,6 @@ async def _noted(request: httpx2.Request, send: Callable[[httpx2.Request, Exchan
     if exchange.fault is not None:
         raise httpx2.TransportError(exchange.fault.value)
     assert exchange.status is not None  # noqa: S101 - set where there is no fault
-    return httpx2.Response(exchange.status, headers=_for_the_sdk(exchange.headers), content=exchange.body, request=request)
-
-
-_NOT_FOR_THE_SDK = frozenset({b"content-encoding", b"content-length", b"transfer-encoding"})
-"""Headers that describe the body as it was packed."""
-
-
-def _for_the_sdk(headers: RawHeaders) -> list[tuple[bytes, bytes]]:
-    return [(name, value) for name, value in headers if name.lower() not in _NOT_FOR_THE_SDK]
-
-
-def in_process(app: Callable[..., Awaitable[None]]) -> httpx2.AsyncBaseTransport:
-    """A transport that calls an ASGI application instead of a network: for tests and for the sample organization's past."""
-    return httpx2.ASGITransport(app)
+    # The harness reads the exchange. The SDK gets the status alone: it would parse errors once more, keep cookies, and know more of
+    # an answer than it needs.
+    return httpx2.Response(exchange.status, request=request)
