@@ -4,6 +4,7 @@ aiohttp takes half the CPU of httpx2's own transport and stays flat with hundred
 reports a refused connection, an unknown name and a bad certificate as timeouts; this one tells them apart.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable
 
 import aiohttp
@@ -119,12 +120,15 @@ async def _noted(request: httpx2.Request, send: Callable[[httpx2.Request, Exchan
     an illegal header holds the whole key.
     """
     exchange = CURRENT.get() or Exchange()
-    exchange.sent = True
+    clock = asyncio.get_running_loop().time
     exchange.endpoint = f"{request.method} {request.url.path}"
+    exchange.sent = clock()
     try:
         await send(request, exchange)
     except Exception as error:  # noqa: BLE001 - whatever the library below raises is a fault of the wire
         exchange.fault, exchange.fault_text = fault_of(error)
+    finally:
+        exchange.ended = clock()
     if exchange.fault is not None:
         raise httpx2.TransportError(exchange.fault.value)
     assert exchange.status is not None  # noqa: S101 - set where there is no fault

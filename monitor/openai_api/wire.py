@@ -18,8 +18,10 @@ class Exchange:
     """One call: what was asked, and what came back or why nothing did."""
 
     endpoint: str = ""
-    sent: bool = False
-    """Whether the request reached the transport."""
+    sent: float | None = None
+    """When the request reached the transport, in the loop's seconds; None if it never did."""
+    ended: float | None = None
+    """When the answer or its fault was there."""
     status: int | None = None
     headers: RawHeaders = ()
     body: bytes = b""
