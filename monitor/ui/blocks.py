@@ -422,13 +422,21 @@ def diagnosis_of(status: TargetStatus, project: ProjectStatus | None, key: KeySt
 
 
 def diagnosis_card(
-    status: TargetStatus, said: Diagnosis, now: datetime, zone: tzinfo, window: str, alike: Sequence[TargetStatus] = ()
+    status: TargetStatus,
+    said: Diagnosis,
+    now: datetime,
+    zone: tzinfo,
+    window: str,
+    alike: Sequence[TargetStatus] = (),
+    *,
+    named: bool = False,
 ) -> str:
     """What happened, why, who mends it, the next step, since when, and whether it heals by itself."""
     kind = status.failure or status.last_failure or FailureKind.UNKNOWN
     health = Health.UNKNOWN if status.suspect and not status.failure else status.health
     target = status.target
-    where = [f"<span>{escape(words(target.probe.value))}</span>"]
+    where = [f"<b>{escape(target.project)}</b>"] if named else []
+    where += [f"<span>{escape(words(target.probe.value))}</span>"]
     where += [f"<span>key {escape(target.key)}</span>"] if target.key else []
     where += [f'<span class="mono">{escape(target.model)}</span>'] if target.model else []
     others = f"<dt>Also</dt><dd>{escape(', '.join(str(other.target).partition('/')[2] for other in alike))}</dd>" if alike else ""
@@ -467,6 +475,14 @@ def _recovery(status: TargetStatus, kind: FailureKind, now: datetime, zone: tzin
     return f"Yes: OpenAI said to try again in {span(status.retry_after)}, {when}."
 
 
+def finding(headline: str, where: str, why: str) -> None:
+    """Something that works and is a risk all the same."""
+    show(
+        '<div class="card" style="--c:var(--degraded)"><div class="where"><span class="degraded">⚑</span>'
+        f"<span>{escape(where)}</span></div><h3>{escape(capital(headline))}</h3><div>{escape(why)}</div></div>"
+    )
+
+
 # --- tables and figures ------------------------------------------------------------------------------------------------------
 
 
@@ -486,6 +502,16 @@ def figures(items: Sequence[tuple[str, str, str]]) -> None:
         f"<div><small>{escape(name)}</small><b>{escape(value)}</b><span>{escape(note)}</span></div>" for name, value, note in items
     )
     show(f'<div class="figures">{cells}</div>')
+
+
+def project_link(name: str, window: str) -> str:
+    """A link to a project's page."""
+    return f'<a href="{link("project", project=name, window=window)}" target="_self"><b>{escape(name)}</b></a>'
+
+
+def raw_answers(window: str, **where: str | None) -> str:
+    """A link to the evidence behind a statement."""
+    return f'<a href="{link("evidence", window=window, **where)}" target="_self">Raw answers</a>'
 
 
 def dash(text: object) -> str:

@@ -113,3 +113,9 @@ def title(kind: FailureKind | str | None) -> str:
 def words(identifier: str) -> str:
     """`model_access` as `model access`."""
     return identifier.replace("_", " ")
+
+
+def safe_cell(text: object) -> str:
+    """Text from outside for a cell that may end in a spreadsheet, where some first characters begin a formula."""
+    shown = visible(text)
+    return "'" + shown if shown.lstrip().startswith(("=", "+", "-", "@")) else shown

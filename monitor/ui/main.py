@@ -9,6 +9,8 @@ from monitor.ui import blocks, data, filters
 from monitor.ui.format import viewer_zone
 from monitor.ui.theme import STYLE
 
+# A file: a named symbol would be fetched from Google by the viewer's browser.
+ICON = str(Path(__file__).with_name("icon.svg"))
 PAGES = Path(__file__).resolve().parents[2] / "pages"
 
 
@@ -40,7 +42,7 @@ def _age() -> None:
 
 def main() -> None:
     """Draw what all pages share, then the page that was asked for."""
-    st.set_page_config(page_title="Key monitor", page_icon=":material/key:", layout="wide", initial_sidebar_state="expanded")
+    st.set_page_config(page_title="Key monitor", page_icon=ICON, layout="wide")
     page = st.navigation(menu())  # type: ignore[arg-type]
     st.html(STYLE)
     left, right = st.columns([3, 1], vertical_alignment="top")

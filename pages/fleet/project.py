@@ -1,5 +1,73 @@
-"""Not yet."""
+"""Everything about one project: what ails it, its keys, its history."""
 
-from monitor.ui import blocks
+import streamlit as st
+
+from monitor.store.queries import EvidenceFilter
+from monitor.ui import blocks, charts, data, filters, panels
+from monitor.ui.format import link, viewer_zone
 
 blocks.guard()
+now, zone = data.now(), viewer_zone()
+with st.container(key="project_choice", width=320):
+    chosen = filters.project(now)
+if chosen is None:
+    blocks.empty(
+        "No project is configured.",
+        "Name your projects in <code>monitor.toml</code>; the poller reads it again by itself.",
+    )
+    st.stop()
+name: str = chosen
+window = filters.window(now)
+
+
+def draw_state() -> None:
+    at = data.now()
+    found = data.project(name, at)
+    if found is None:
+        blocks.empty("This project is no longer configured.", "Choose another one above.")
+        return
+    silent = data.silent(at)
+    keys = {key.label: key for key in data.keys(at, name)}
+    targets = data.targets(at, name)
+    blocks.project_head(found, at, zone, silent=silent)
+    panels.project_strip(name, window, zone)
+    panels.diagnoses(found, targets, keys, at, zone, filters.window_name())
+    blocks.heading("Keys")
+    panels.key_table(list(keys.values()), at, zone, silent=silent)
+    blocks.heading("Checks", "each question that is asked of this project, worst first")
+    panels.target_table(targets, at, zone, silent=silent)
+
+
+blocks.live(draw_state)
+
+step = data.bars(window)
+blocks.heading("Failures by kind", f"last {filters.window_name()}")
+failures = data.failure_trend(window, name)
+if failures.empty:
+    blocks.empty("No failure in this window.", "Choose a longer window above to look further back.")
+else:
+    st.plotly_chart(charts.failure_trend(failures, window, step, zone), config=charts.CONFIG, key="failures")
+left, right = st.columns(2)
+with left:
+    blocks.heading("Latency", "of every answer, as seen from here")
+    times = data.latency_trend(window, name)
+    if times.empty:
+        blocks.empty("No answer was timed in this window.", "Choose a longer window above.")
+    else:
+        st.plotly_chart(charts.latency(times, window, window.step(), zone), config=charts.CONFIG, key="latency")
+with right:
+    blocks.heading("Limits remaining", "the least of each step, as OpenAI's headers said")
+    limits = data.limits_history(window, name)
+    if limits.empty:
+        blocks.empty("Nothing is known of its limits.", "They are told with answers to inference checks; name <code>models</code>.")
+    else:
+        st.plotly_chart(charts.remaining(limits, window, window.step(), zone), config=charts.CONFIG, key="limits")
+left, right = st.columns([2, 3])
+with left:
+    blocks.heading("What changed", f"last {filters.window_name()}")
+    panels.changes(data.transitions(window, name), now, zone)
+with right:
+    address = link("evidence", project=name, window=filters.window_name())
+    blocks.heading("Last answers")
+    panels.answers(data.observations(window, EvidenceFilter(project=name), 20), zone)
+    blocks.show(f'<a href="{address}" target="_self">All raw answers of this project</a>')

@@ -1,0 +1,206 @@
+"""Larger pieces that pages share: tables of keys, checks, changes and answers."""
+
+from collections.abc import Hashable, Mapping, Sequence
+from datetime import datetime, tzinfo
+from itertools import groupby
+from typing import Any
+
+import pandas as pd
+
+from monitor.domain.health import Health
+from monitor.domain.inventory import KeyKind
+from monitor.domain.timeline import Window, to_ms
+from monitor.store.queries import KeyStatus, ProjectStatus, TargetStatus
+from monitor.ui import blocks, data
+from monitor.ui.blocks import dash, lamp
+from monitor.ui.format import age, clock, escape, link, milliseconds, plural, since, span, title, words
+from monitor.ui.theme import look
+
+KINDS_OF_KEYS = {
+    KeyKind.PROJECT_USER: "user's key of the project",
+    KeyKind.SERVICE_ACCOUNT: "service account",
+    KeyKind.USER_LEGACY: "legacy user key",
+    KeyKind.USER_UNSCOPED: "user key without project",
+    KeyKind.ADMIN: "admin key",
+    KeyKind.UNKNOWN: "kind unknown",
+}
+WHY_FLAGGED = {
+    KeyKind.USER_LEGACY: "It belongs to a user, not to a project: it works wherever that user may, and goes when the user goes.",
+    KeyKind.USER_UNSCOPED: "It is bound to no project, so its use cannot be told apart. Use a service account of the project.",
+    KeyKind.ADMIN: "An admin key manages the organization and cannot call models. It does not belong into a service.",
+}
+
+
+def project_strip(name: str, window: Window, zone: tzinfo) -> None:
+    """What happened in the window, one project wide."""
+    cells = 96
+    found = blocks.strips(data.strips(window, cells), window, zone, cells, css="tall")
+    form = "%H:%M" if window.length.days <= 1 else "%d %b %H:%M"
+    ends = "".join(
+        f"<span>{at.astimezone(zone):{form}}</span>" for at in (window.start, window.start + window.length / 2, window.end)
+    )
+    body = found.get(name) or blocks.NO_STRIP.replace('"strip"', '"strip tall"')
+    blocks.show(f'<div style="margin-top:.6rem">{body}<div class="ends">{ends}</div></div>')
+
+
+def diagnoses(
+    project: ProjectStatus, targets: Sequence[TargetStatus], keys: Mapping[str, KeyStatus], now: datetime, zone: tzinfo, window: str
+) -> None:
+    """A card for every cause, worst first. Checks that fail for the same reason share one."""
+    ill = [status for status in targets if status.failure or (status.suspect and status.last_failure)]
+    cards: list[str] = []
+    ill.sort(key=_cause)
+    groups = [list(group) for _, group in groupby(ill, key=_cause)]
+    groups.sort(key=lambda group: (-max(status.health.rank for status in group), group[0].since or now))
+    for first, *alike in groups:
+        said = blocks.diagnosis_of(first, project, keys.get(first.target.key or ""), now)
+        if said:
+            cards.append(blocks.diagnosis_card(first, said, now, zone, window, alike))
+    cards += [_finding(status, now, zone) for status in targets if status.finding and status.health is Health.DEGRADED]
+    if cards:
+        blocks.heading("What is wrong", "and what to do")
+        blocks.show("".join(cards))
+    elif project.health is Health.HEALTHY:
+        blocks.show('<span class="soft">Nothing is wrong: every check of this project passed when it was last made.</span>')
+
+
+def _cause(status: TargetStatus) -> tuple[str, str, str]:
+    kind = status.failure or status.last_failure
+    lane = kind.lane.value if kind else ""
+    about = status.target.model if lane in ("access", "rate") else None
+    return (kind.value if kind else "", status.target.key or "", about or "")
+
+
+def _finding(status: TargetStatus, now: datetime, zone: tzinfo) -> str:
+    model = escape(status.target.model or "a model")
+    return (
+        f'<div class="card" style="--c:var(--degraded)"><div class="where">{lamp(Health.DEGRADED)}'
+        f"<span>{escape(words(status.target.probe.value))}</span><span>key {escape(status.target.key)}</span></div>"
+        f"<h3>{model} answers, although the configuration says it must be refused.</h3><dl>"
+        f'<dt>Next step</dt><dd class="do">Take {model} off the project’s model list at platform.openai.com → Settings → Project → '
+        "Limits → Model usage, or out of <code>denied_models</code> in monitor.toml.</dd>"
+        "<dt>Who mends it</dt><dd>An administrator of the project</dd>"
+        f"<dt>Since</dt><dd>{escape(since(status.since, now, zone).removeprefix('since '))}</dd>"
+        "<dt>By itself?</dt><dd>No: it stays until somebody acts.</dd></dl></div>"
+    )
+
+
+def key_name(key: KeyStatus) -> str:
+    """Its label and the end of its fingerprint."""
+    tail = key.fingerprint.partition("…")[2] if key.fingerprint else ""
+    ending = f' <span class="soft mono">…{escape(tail)}</span>' if tail else ""
+    return f"<b>{escape(key.label)}</b>{ending}"
+
+
+def key_kind(key: KeyStatus) -> str:
+    """What kind of key it is, flagged where that is a risk."""
+    said = escape(KINDS_OF_KEYS[key.kind])
+    why = WHY_FLAGGED.get(key.kind)
+    return f'<span class="tag flag" title="{escape(why)}">{said}</span>' if why else said
+
+
+def key_table(keys: Sequence[KeyStatus], now: datetime, zone: tzinfo, *, silent: bool) -> None:
+    """The keys of one project."""
+    columns = [
+        ("Key", "nw"),
+        ("Health", "nw"),
+        ("What is wrong", ""),
+        ("Kind", "nw"),
+        ("Source", ""),
+        ("First seen", "nw"),
+        ("Last good", "nw"),
+    ]
+    rows = []
+    for key in keys:
+        wrong = key.problem or title(key.failure)
+        began = since(key.since, now, zone) if wrong and key.since else ""
+        rows.append(
+            (
+                key_name(key),
+                lamp(Health.UNKNOWN if silent else key.health),
+                f'{dash(wrong)} <span class="soft">{escape(began)}</span>',
+                key_kind(key),
+                f'<span class="mono soft">{escape(key.source)}</span>',
+                escape(clock(key.first_seen, now, zone)),
+                escape(age(key.last_ok_at, now)),
+            )
+        )
+    blocks.table(columns, rows)
+
+
+def target_table(targets: Sequence[TargetStatus], now: datetime, zone: tzinfo, *, silent: bool) -> None:
+    """Every check with its last answer."""
+    columns = [
+        ("Health", "nw"),
+        ("Check", "nw"),
+        ("Key", "nw"),
+        ("Model", "nw"),
+        ("Last answer", ""),
+        ("Latency", "r nw"),
+        ("Every", "r nw"),
+        ("Asked", "r nw"),
+    ]
+    rows = []
+    for status in targets:
+        said = title(status.last_failure) if status.last_failure else "ok" if status.verdict else ""
+        http = f"HTTP {status.status}" if status.status else ""
+        rows.append(
+            (
+                lamp(Health.UNKNOWN if silent else status.health, tip=since(status.since, now, zone)),
+                escape(words(status.target.probe.value)),
+                dash(status.target.key),
+                f'<span class="mono">{dash(status.target.model)}</span>',
+                " · ".join(escape(part) for part in (said, http, status.code) if part) or dash(None),
+                escape(milliseconds(status.latency_ms)),
+                escape(span(status.interval.total_seconds())),
+                escape(age(status.last_at, now)),
+            )
+        )
+    blocks.table(columns, rows)
+
+
+def changes(frame: pd.DataFrame, now: datetime, zone: tzinfo, most: int = 20) -> None:
+    """Changes of health, newest first."""
+    if frame.empty:
+        blocks.empty("Nothing changed in this window.", "Choose a longer window above to look further back.")
+        return
+    rows = []
+    for row in frame.head(most).to_dict("records"):
+        why = f'<br><span class="soft">{escape(title(row["failure"]))}</span>' if row["failure"] else ""
+        change = f'<span class="soft">{look(row["old"]).word} →</span> {lamp(row["new"])}{why}'
+        rows.append((escape(clock(row["at"].to_pydatetime(), now, zone)), change, f'<span class="soft">{_about(row)}</span>'))
+    blocks.table([("When", "nw"), ("Change", ""), ("Check", "")], rows)
+    if len(frame) > most:
+        blocks.show(f'<span class="soft">and {plural(len(frame) - most, "earlier change")}</span>')
+
+
+VERDICTS = {"ok": Health.HEALTHY, "failed": Health.FAILING, "inconclusive": Health.UNKNOWN}
+VERDICT_WORDS = {"ok": "ok", "failed": "failed", "inconclusive": "unclear"}
+
+
+def answers(frame: pd.DataFrame, zone: tzinfo) -> None:
+    """The newest raw answers."""
+    if frame.empty:
+        blocks.empty("No answer in this window.", "Choose a longer window above, or look whether the poller runs.")
+        return
+    rows = []
+    for row in frame.to_dict("records"):
+        at = row["at"].to_pydatetime()
+        status = f"HTTP {row['status']}" if pd.notna(row["status"]) else ""
+        said = " · ".join(escape(part) for part in (title(row["failure"]), status) if part)
+        address = link("evidence", project=row["project"], target=str(row["target_id"]), at=str(to_ms(at)))
+        rows.append(
+            (
+                f'<a href="{address}" target="_self">{at.astimezone(zone):%H:%M:%S}</a>',
+                lamp(VERDICTS.get(row["verdict"]), VERDICT_WORDS.get(row["verdict"])),
+                _about(row),
+                said,
+                escape(milliseconds(row["latency_ms"])),
+            )
+        )
+    blocks.table([("When", "nw"), ("Verdict", "nw"), ("Check", ""), ("Answer", ""), ("Latency", "r nw")], rows)
+
+
+def _about(row: Mapping[Hashable, Any]) -> str:
+    """Which check it was: its probe, key and model."""
+    return " · ".join(escape(part) for part in (words(row["probe"]), row["key"], row["model"]) if part)
