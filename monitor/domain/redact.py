@@ -105,7 +105,9 @@ def _value(match: re.Match[str]) -> str:
 _PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], Callable[[re.Match[str]], str]], ...] = (
     (
         ("bearer", "basic"),
-        re.compile(r"(?i)((?:bearer|basic)\s+)(?!(?:auth|or|token|realm|in|header)\b)([^\s'\",;\\]{6,})"),
+        re.compile(
+            r"(?i)((?:bearer|basic)\s+)(?!(?:auth(?:entication|orization)?|or|tokens?|realm|in|header)\b)([^\s'\",;\\]{6,})"
+        ),
         _value,
     ),
     (("sess-",), re.compile(r"(sess-)([A-Za-z0-9_-]{8,})"), _value),
