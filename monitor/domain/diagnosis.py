@@ -269,7 +269,9 @@ def _evidence(kind: FailureKind, context: Context) -> tuple[str, ...]:
         f"answer: {said}" if said else None,
         f"OpenAI said: {context.message}" if context.message and context.status else None,
         context.hint,
-        f"limit {amount(hit.limit)}, used {amount(hit.used)}, requested {amount(hit.requested)}" if hit and hit.limit else None,
+        f"limit {amount(hit.limit)}, used {amount(hit.used)}, requested {amount(hit.requested)}"
+        if hit and hit.limit is not None
+        else None,
         f"limit pool: {hit.pool}" if hit and hit.pool else None,
         f"failing since {clock(context.since)}" if context.since else None,
         f"last good answer {clock(context.last_ok_at)}" if context.last_ok_at else None,

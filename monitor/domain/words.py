@@ -334,9 +334,9 @@ def capital(text: str) -> str:
 
 def duration(seconds: float) -> str:
     """`20 ms`, `9.9 s`, `7 min 12 s`, `1 h 8 min`, `4 d 18 h`: two units, read at a glance."""
-    if seconds < 1:
+    if seconds < 0.9995:
         return f"{round(seconds * 1000)} ms"
-    if seconds < 60:
+    if seconds < 59.95:
         return f"{seconds:.1f}".removesuffix(".0") + " s"
     whole = round(seconds)
     for size, name, smaller, small in ((86400, "d", 3600, "h"), (3600, "h", 60, "min")):
