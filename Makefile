@@ -8,10 +8,10 @@ UV     := $(BIN)/uv pip install --quiet --python $(PY)
 .PHONY: run demo install install-dev test check bench clean help
 
 run: install            ## start the poller and the dashboard (the sample organization when nothing is configured)
-	@exec $(PY) -m monitor up
+	@exec $(PY) -m monitor up $(if $(PORT),--port $(PORT))
 
 demo: install           ## start with the sample organization, whatever is configured
-	@exec $(PY) -m monitor up --demo
+	@exec $(PY) -m monitor up --demo $(if $(PORT),--port $(PORT))
 
 install: $(VENV)/.run   ## create .venv with what running needs
 

@@ -47,7 +47,10 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         self._elapsed += seconds
 
     def run_in_executor(  # type: ignore[override]
-        self, executor: Executor | None, func: Callable[..., T], *args: Any  # noqa: ARG002 - everything runs in place
+        self,
+        executor: Executor | None,  # noqa: ARG002 - everything runs in place
+        func: Callable[..., T],
+        *args: Any,
     ) -> "asyncio.Future[T]":
         """Run `func` now and return its finished future."""
         future: asyncio.Future[T] = self.create_future()

@@ -55,5 +55,5 @@ class _Snapshot:
 def exposition(poller: Poller, fleet: Iterable[ProjectStatus]) -> bytes:
     """The text of `/metrics`."""
     registry = CollectorRegistry()
-    registry.register(_Snapshot(poller, fleet))  # type: ignore[arg-type]
+    registry.register(_Snapshot(poller, fleet))
     return generate_latest(registry)

@@ -23,8 +23,7 @@ from monitor import __version__
 from monitor.clock import Clock
 from monitor.config import ConfigErrors, ProjectSettings, Settings, inventory
 from monitor.domain.inventory import Check, ProbeKind, Target
-from monitor.domain.observation import Observation, Verdict
-from monitor.domain.taxonomy import KINDS, FailureKind
+from monitor.domain.observation import Observation
 from monitor.openai_api.client import ApiClient
 from monitor.openai_api.observe import ProbeRequest
 from monitor.openai_api.probes import PROBES
@@ -76,14 +75,12 @@ async def ask(client: ApiClient, secrets: Secrets, target: Target, project: Proj
         return await PROBES[target.probe](client, ProbeRequest(target=target, at=at, base_url=target.host or ""))
     key = next(key for key in project.keys if key.label == target.key)
     secret = secrets.resolve(key.secret)
-    if secret.value is None:
-        kind = FailureKind.CLIENT_CONFIGURATION
-        return Observation(target, at, Verdict.FAILED, failure=kind, scope=KINDS[kind].scope, message="secret", hint=secret.problem)
     request = ProbeRequest(
         target=target,
         at=at,
         base_url=project.base_url,
         secret=secret.value,
+        problem=secret.problem,
         project_id=project.project_id,
         organization=project.organization,
         inference_mode=project.inference,

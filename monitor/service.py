@@ -11,8 +11,7 @@ import time
 from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-
-from sqlalchemy import Engine
+from typing import TYPE_CHECKING
 
 from monitor.clock import SystemClock
 from monitor.config import ConfigErrors, ConfigWatcher, Settings, configured, find_config, load_settings, open_secrets
@@ -23,6 +22,12 @@ from monitor.store import meta
 from monitor.store.engine import open_engine
 from monitor.store.lock import WriterLock
 from monitor.store.migrate import migrate
+
+if TYPE_CHECKING:
+    from httpx2 import AsyncBaseTransport
+    from sqlalchemy import Engine
+
+    from monitor.openai_api.client import ApiClient
 
 log = logging.getLogger(__name__)
 
@@ -77,7 +82,7 @@ def is_demo(explicit: Path | None, env: Mapping[str, str], cwd: Path) -> bool:
 
 
 @contextlib.contextmanager
-def store_of(settings: Settings) -> Iterator[Engine]:
+def store_of(settings: Settings) -> "Iterator[Engine]":
     """The database for its one writer, migrated and locked. Raises `StoreError`."""
     with WriterLock(settings.database_url):
         engine = open_engine(settings.database_url)
@@ -155,8 +160,8 @@ async def check_now(loaded: Loaded, targets: list[Target]) -> AsyncIterator[Obse
             yield await task
 
 
-def api_client(settings: Settings) -> "ApiClient":
-    """The client of the API as the settings want it."""
+def api_client(settings: Settings, transport: "AsyncBaseTransport | None" = None) -> "ApiClient":
+    """The client of the API as the settings want it; `transport` replaces the network."""
     from monitor.openai_api.client import ApiClient
 
     limits = settings.poller
@@ -165,7 +170,7 @@ def api_client(settings: Settings) -> "ApiClient":
         connect_timeout=limits.connect_timeout,
         deadline=limits.deadline,
         max_body=limits.max_body,
-        connections=limits.concurrency,
+        transport=transport,
     )
 
 
@@ -175,13 +180,17 @@ def _on_signals(stop: asyncio.Event) -> None:
         loop.add_signal_handler(number, stop.set)
 
 
-async def _stop_with_parent(stop: asyncio.Event) -> None:
+async def until_stdin_ends() -> None:
     """The parent holds the other end of our standard input: when it dies in any way, even by SIGKILL, we read its end."""
     loop = asyncio.get_running_loop()
     reader = asyncio.StreamReader()
     await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), sys.stdin)
     while await reader.read(1024):
         pass
+
+
+async def _stop_with_parent(stop: asyncio.Event) -> None:
+    await until_stdin_ends()
     stop.set()
 
 
@@ -243,23 +252,30 @@ class Child:
             await process.wait()
 
 
+def settle(env: Mapping[str, str], cwd: Path, *, demo: bool = False) -> Loaded:
+    """The configuration to run with: the sample organization's, made or continued first, where nothing is configured.
+
+    Raises `ConfigErrors`, and `StoreError` where the sample cannot be made.
+    """
+    if not (demo or is_demo(None, env, cwd)):
+        return load(None, env, cwd)
+    from monitor import demo as sample
+
+    return load(sample.prepare(cwd / DEMO_FOLDER), env, cwd)
+
+
 @contextlib.asynccontextmanager
 async def children(env: Mapping[str, str], cwd: Path) -> AsyncIterator[Settings]:
     """The processes behind a dashboard: the poller, and for the sample organization the emulator that it watches.
 
     Gives the settings they run with. Raises `ConfigErrors` and `StoreError` where they cannot run.
     """
-    config = None
-    if env.get("MONITOR_DEMO") or is_demo(None, env, cwd):
-        from monitor import demo
-
-        config = demo.prepare(cwd / DEMO_FOLDER)
-    loaded = load(config, env, cwd)
+    loaded = await asyncio.to_thread(settle, env, cwd)
     arguments = [["poll", "--die-with-stdin", *(["--config", str(loaded.config)] if loaded.config else [])]]
-    if loaded.settings.demo:
+    if loaded.settings.demo and loaded.config is not None:
         from monitor import demo
 
-        arguments.insert(0, ["emulator", "--die-with-stdin", *demo.emulator_arguments(cwd / DEMO_FOLDER)])
+        arguments.insert(0, ["emulator", "--die-with-stdin", *demo.emulator_arguments(loaded.config.parent)])
     started = [Child(*each, cwd=cwd) for each in arguments]
     for child in started:
         child.start()
@@ -294,5 +310,7 @@ __all__ = [
     "poll",
     "poll_once",
     "port_is_free",
+    "settle",
     "store_of",
+    "until_stdin_ends",
 ]

@@ -4,11 +4,10 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Engine
-
 from monitor.domain.health import Health
 from monitor.domain.taxonomy import LAMPS
 from monitor.store import queries
+from monitor.store.engine import Engine
 
 
 def lines(engine: Engine, now: datetime) -> Iterator[dict[str, Any]]:

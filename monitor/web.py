@@ -8,7 +8,6 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import uvicorn
-from sqlalchemy import Engine
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
@@ -20,7 +19,7 @@ from monitor.clock import Clock, SystemClock
 from monitor.config import Settings
 from monitor.poller import Poller
 from monitor.store import queries
-from monitor.store.engine import StoreError, open_engine
+from monitor.store.engine import Engine, StoreError, open_engine
 
 log = logging.getLogger(__name__)
 

@@ -131,7 +131,7 @@ def sample_world(anchor: float, clock: Callable[[], float] = time.time) -> World
 def eventful(anchor: float) -> list[tuple[float, float]]:
     """When something happens, as stretches in seconds since the epoch: where a simulation must look closely."""
     ids = {project.name: project.id for project in SAMPLE_PROJECTS}
-    return sorted((anchor + moment, anchor + moment + (lasting or HOUR)) for moment, lasting, _, _ in _story(ids))
+    return sorted((anchor + moment, anchor + moment + (lasting or 20 * MINUTE)) for moment, lasting, _, _ in _story(ids))
 
 
 _Event = tuple[float, float | None, str, dict[str, Any]]
@@ -148,14 +148,14 @@ def _story(ids: dict[str, str]) -> list[_Event]:
         (-6.4 * DAY, None, "retire_model", {"model": _RETIRED}),
         # What was, and was mended.
         (-27.5 * DAY, 70 * MINUTE, "auth.wrong_project", {"project": ids["pricing"]}),
-        (-24.1 * DAY, 3 * HOUR, "rate.requests", {"project": ids["voice-notes"], "share": 0.5}),
+        (-24.1 * DAY, 1.2 * HOUR, "rate.requests", {"project": ids["voice-notes"], "share": 0.5}),
         (-19.2 * DAY, 80 * MINUTE, "quota.credits", {"organization": ORGANIZATION}),
-        (-16.3 * DAY, 2 * HOUR, "auth.missing_scope", {"share": 0.35, "scopes": ["model.request"]}),
-        (-14.6 * DAY, 4 * HOUR, "access.organization_unverified", {"project": ids["editor-assist"], "model": "gpt-5"}),
+        (-16.3 * DAY, 1.5 * HOUR, "auth.missing_scope", {"share": 0.35, "scopes": ["model.request"]}),
+        (-14.6 * DAY, 2 * HOUR, "access.organization_unverified", {"project": ids["editor-assist"], "model": "gpt-5"}),
         (-11.7 * DAY, 55 * MINUTE, "server.overloaded", {"share": 0.75}),
-        (-9.4 * DAY, 2.5 * HOUR, "auth.wrong_region_host", {"project": ids["translations"], "host": "eu.api.openai.com"}),
+        (-9.4 * DAY, 1.6 * HOUR, "auth.wrong_region_host", {"project": ids["translations"], "host": "eu.api.openai.com"}),
         (-8.1 * DAY, 40 * MINUTE, "revoke", {"secret": secrets["moderation"]}),
-        (-5.3 * DAY, 6 * HOUR, "rate.tokens", {"project": ids["data-science"], "share": 0.6}),
+        (-5.3 * DAY, 2.5 * HOUR, "rate.tokens", {"project": ids["data-science"], "share": 0.6}),
         (-4.2 * DAY, 14 * MINUTE, "slow_down", {"seconds": 25.0}),
         (-1.9 * DAY, 90 * MINUTE, "auth.ip_not_allowed", {"project": ids["fraud-scoring"]}),
         (-15.5 * HOUR, 35 * MINUTE, "server.error", {"share": 0.5}),

@@ -135,3 +135,8 @@ async def _noted(request: httpx2.Request, send: Callable[[httpx2.Request, Exchan
     # The harness reads the exchange. The SDK gets the status alone: it would parse errors once more, keep cookies, and know more of
     # an answer than it needs.
     return httpx2.Response(exchange.status, request=request)
+
+
+def in_process(app: Callable[..., Awaitable[None]]) -> httpx2.AsyncBaseTransport:
+    """A transport that calls an ASGI application instead of a network: for tests and for the sample organization's past."""
+    return httpx2.ASGITransport(app)

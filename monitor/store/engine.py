@@ -13,6 +13,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL, make_url
 
+__all__ = ["Connection", "Engine", "Problem", "StoreError", "explain", "open_engine", "parse", "reading", "sqlite_path", "writing"]
+
 log = logging.getLogger(__name__)
 
 LOCK_WAIT_MS = 5_000

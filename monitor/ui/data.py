@@ -10,13 +10,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import streamlit as st
-from sqlalchemy import Engine
 
 from monitor.config import ConfigErrors, find_config, load_settings
 from monitor.domain.inventory import ProbeKind
 from monitor.domain.timeline import Window, floor
 from monitor.store import queries
-from monitor.store.engine import open_engine
+from monitor.store.engine import Engine, open_engine
 from monitor.store.queries import EffectiveConfig, EvidenceFilter, Heartbeat, KeyStatus, ProjectStatus, TargetStatus
 
 if TYPE_CHECKING:

@@ -1,0 +1,562 @@
+"""The command line: tables for people, `--json` for scripts, and exit codes that a deploy gate can rely on."""
+
+import asyncio
+import contextlib
+import json
+import logging
+import os
+import sys
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from enum import IntEnum
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from monitor import __version__
+from monitor.clock import SystemClock
+from monitor.config import ConfigErrors
+from monitor.service import DEMO_FOLDER
+
+if TYPE_CHECKING:
+    from sqlalchemy import Engine
+
+    from monitor.domain.inventory import Inventory
+    from monitor.domain.observation import Observation, WireAnswer
+    from monitor.service import Loaded
+
+app = typer.Typer(
+    help="A monitor of OpenAI project-scoped API keys.",
+    no_args_is_help=True,
+    add_completion=False,
+    # Its tracebacks print local variables, and one of those may be a key.
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+db = typer.Typer(help="The database: schema, backup, integrity, retention.", no_args_is_help=True)
+app.add_typer(db, name="db")
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+class Exit(IntEnum):
+    """What the exit codes mean."""
+
+    OK = 0
+    FAILED = 1
+    CONFIGURATION = 2
+    INCONCLUSIVE = 3
+
+
+Config = Annotated[
+    Path | None, typer.Option("--config", help="The configuration file; else MONITOR_CONFIG, else monitor.toml here.")
+]
+Json = Annotated[bool, typer.Option("--json", help="One JSON object a line, for scripts.")]
+DieWithStdin = Annotated[bool, typer.Option("--die-with-stdin", hidden=True)]
+
+
+def main() -> None:
+    """Run the command line; mistakes are words, never tracebacks."""
+    from monitor.store.engine import StoreError
+
+    try:
+        app()
+    except ConfigErrors as errors:
+        _refuse(f"The configuration is wrong in {len(errors.errors)} place(s):", *map(str, errors.errors))
+    except StoreError as error:
+        _refuse(str(error))
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except BrokenPipeError:
+        # Somebody closed the pipe, as `head` does: the interpreter must not try to flush into it again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(Exit.FAILED) from None
+
+
+def _refuse(*lines: str) -> NoReturn:
+    for line in lines:
+        err.print(escape(line))
+    raise SystemExit(Exit.CONFIGURATION)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"monitor {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True, help="Show the version.")] = False,
+) -> None:
+    pass
+
+
+# Running --------------------------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def up(
+    port: Annotated[
+        int | None, typer.Option(help="Of the dashboard; else as configured, 8501 by default.", min=1, max=65535)
+    ] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Watch the sample organization, whatever is configured.")] = False,
+    config: Config = None,
+) -> None:
+    """Start poller and dashboard; one Ctrl-C stops both, and nothing is lost.
+
+    With nothing configured this watches the sample organization.
+    """
+    import uvicorn
+
+    from monitor import service
+
+    _log(logging.WARNING)
+    cwd = Path.cwd()
+    if config is not None:
+        os.environ["MONITOR_CONFIG"] = str(config)
+    loaded = service.settle(os.environ, cwd, demo=demo)
+    where = loaded.settings.dashboard
+    chosen = port or where.port
+    if not service.port_is_free(where.address, chosen):
+        _refuse(
+            f"{where.address}:{chosen} is in use: another program, perhaps another monitor, serves there. Stop it, or choose another "
+            f"port: `make run PORT=8502`, --port, or [monitor.dashboard] port."
+        )
+    _greet(loaded, where.address, chosen)
+    os.environ["MONITOR_CONFIG"] = str(loaded.config) if loaded.config else ""
+    sys.path.insert(0, str(service.ROOT))
+    server = uvicorn.Server(
+        uvicorn.Config(
+            "app:app",
+            host=where.address,
+            port=chosen,
+            ws="websockets-sansio",
+            ws_max_size=200 << 20,
+            log_level="warning",
+            access_log=False,
+            timeout_graceful_shutdown=2,
+        )
+    )
+    with contextlib.suppress(KeyboardInterrupt):
+        server.run()
+    if not server.started:
+        raise SystemExit(Exit.CONFIGURATION)
+
+
+def _greet(loaded: "Loaded", address: str, port: int) -> None:
+    shown = "127.0.0.1" if address in ("0.0.0.0", "::") else address  # noqa: S104 - shown, not bound
+    url = f"http://[{shown}]:{port}" if ":" in shown else f"http://{shown}:{port}"
+    number = len(loaded.settings.projects)
+    if loaded.settings.demo:
+        out.print(
+            "[bold]Sample organization[/bold]: nothing here is real. It is an emulator of the OpenAI API on this machine; nothing leaves it."
+        )
+        out.print(
+            "To watch your own: put OPENAI_API_KEY and OPENAI_PROJECT_ID into .env, or copy monitor.example.toml to monitor.toml; then "
+            "start again."
+        )
+    else:
+        out.print(f"Watching {number} project{'s' * (number != 1)} from {escape(loaded.settings.source)}.")
+    out.print(f"Dashboard: [bold]{url}[/bold]    Ctrl-C stops everything.")
+
+
+@app.command()
+def poll(
+    once: Annotated[bool, typer.Option("--once", help="Run every check once, record it, and exit.")] = False,
+    config: Config = None,
+    die_with_stdin: DieWithStdin = False,
+) -> None:
+    """Run the poller alone: without pages, for a machine of its own or under a service manager."""
+    from monitor import service
+
+    _log(logging.INFO)
+    loaded = service.load(config, os.environ, Path.cwd())
+    if once:
+        observations = asyncio.run(service.poll_once(loaded))
+        failed = sum(made.failure is not None for made in observations)
+        out.print(f"{len(observations)} checks recorded, {failed} of them failed. `monitor status` shows the health they led to.")
+        return
+    asyncio.run(service.poll(loaded, die_with_stdin=die_with_stdin))
+
+
+@app.command()
+def emulator(
+    port: Annotated[int, typer.Option(help="On loopback; 0 takes any.", min=0, max=65535)] = 8180,
+    sample: Annotated[bool, typer.Option("--sample", help="The sample organization with its story, not one bare project.")] = False,
+    anchor: Annotated[
+        datetime | None,
+        typer.Option(
+            help="The moment that the sample's story is told around (UTC).",
+            formats=["%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d"],
+        ),
+    ] = None,
+    die_with_stdin: DieWithStdin = False,
+) -> None:
+    """Run an OpenAI API that can be broken on purpose, for trying things out.
+
+    `POST /_emulator/{verb}` changes its world at run time; `GET /_emulator` lists the verbs.
+    """
+    from monitor.emulator import sample as samples
+    from monitor.emulator import server
+    from monitor.service import until_stdin_ends
+
+    moment = (anchor.replace(tzinfo=anchor.tzinfo or UTC) if anchor else SystemClock().now()).timestamp()
+    world = samples.sample_world(moment) if sample else server.plain_world()
+    try:
+        listener = server.listen(port)
+    except OSError as error:
+        _refuse(f"127.0.0.1:{port} cannot be used ({error.strerror}). Choose another one with --port.")
+    base = f"http://127.0.0.1:{listener.getsockname()[1]}/v1"
+    if not die_with_stdin:
+        keys = [key.secret for project in samples.SAMPLE_PROJECTS[:1] for key in project.keys] if sample else list(world.keys)
+        out.print(f"Emulated API: [bold]{base}[/bold]    a key: {keys[0]}    Ctrl-C stops it.")
+
+    async def serve() -> None:
+        async with asyncio.TaskGroup() as group:
+            serving = group.create_task(server.serve(world, listener))
+            if die_with_stdin:
+                parent = group.create_task(until_stdin_ends())
+                await asyncio.wait([serving, parent], return_when=asyncio.FIRST_COMPLETED)
+                serving.cancel()
+                parent.cancel()
+
+    with contextlib.suppress(KeyboardInterrupt):
+        asyncio.run(serve())
+
+
+# Asking ---------------------------------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def check(
+    project: Annotated[list[str] | None, typer.Option(help="Only this project; may be repeated.")] = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Check now and say what is wrong. Exit code 0: all ok, 1: something failed, 2: configuration, 3: could not tell.
+
+    Nothing is recorded. A key that may infer but not list models is restricted, not failed.
+    """
+    from monitor import service
+    from monitor.config import inventory, secret_errors
+    from monitor.domain.inventory import ProbeKind
+
+    _log(logging.ERROR)
+    loaded = service.load(config, os.environ, Path.cwd())
+    wanted = set(project or [])
+    known = {each.name for each in loaded.settings.projects}
+    if wanted - known:
+        _refuse(f"No such project: {', '.join(sorted(wanted - known))}. Configured are {', '.join(sorted(known)) or 'none'}.")
+    missing = [error for error in secret_errors(loaded.settings, loaded.secrets) if not wanted or error.project in wanted]
+    if missing:
+        raise ConfigErrors(missing)
+    plan = inventory(loaded.settings, loaded.secrets, b"check")
+    targets = [
+        each.target
+        for each in plan.checks
+        if each.target.probe is not ProbeKind.CONTROL and (not wanted or each.target.project in wanted)
+    ]
+    if not targets:
+        _refuse(
+            "There is nothing to check: no project is configured. Copy monitor.example.toml to monitor.toml, or set OPENAI_API_KEY."
+        )
+
+    async def ask() -> list["Observation"]:
+        made = []
+        async for seen in service.check_now(loaded, targets):
+            made.append(seen)
+            if as_json:
+                _line(_check_line(seen, plan))
+        return made
+
+    observations = asyncio.run(ask())
+    if not as_json:
+        _check_table(observations, plan)
+    raise SystemExit(_exit_code(observations))
+
+
+def _exit_code(observations: list["Observation"]) -> Exit:
+    from monitor.domain.observation import Verdict
+
+    if any(seen.verdict is Verdict.FAILED and not _only_restricted(seen, observations) for seen in observations):
+        return Exit.FAILED
+    return Exit.OK if any(seen.verdict is Verdict.OK for seen in observations) else Exit.INCONCLUSIVE
+
+
+def _only_restricted(seen: "Observation", observations: list["Observation"]) -> bool:
+    """Whether a key may merely not list models: it is refused there, and good where it is used."""
+    from monitor.domain.inventory import ProbeKind
+    from monitor.domain.observation import Verdict
+    from monitor.domain.taxonomy import FailureKind
+
+    listing = (ProbeKind.AUTH, ProbeKind.MODEL_ACCESS)
+    if seen.failure is not FailureKind.AUTH_MISSING_SCOPE or seen.target.probe not in listing:
+        return False
+    return any(
+        other.verdict is Verdict.OK and other.target.probe is ProbeKind.INFERENCE
+        for other in observations
+        if (other.target.project, other.target.key) == (seen.target.project, seen.target.key)
+    )
+
+
+def _diagnosis(seen: "Observation", plan: "Inventory") -> dict[str, Any] | None:
+    from monitor.domain.diagnosis import context_of, diagnose
+
+    if seen.failure is None:
+        return None
+    project = next((each for each in plan.projects if each.name == seen.target.project), None)
+    key = next((each for each in project.keys if each.label == seen.target.key), None) if project else None
+    words = diagnose(seen.failure, context_of(seen, at=seen.at, now=seen.at, project=project, key=key))
+    found = asdict(words)
+    return {name: found[name] for name in ("summary", "cause", "confidence", "owner", "next_step")}
+
+
+def _check_line(seen: "Observation", plan: "Inventory") -> dict[str, Any]:
+    return {
+        "project": seen.target.project,
+        "key": seen.target.key,
+        "probe": seen.target.probe.value,
+        "model": seen.target.model,
+        "at": seen.at.isoformat(timespec="milliseconds").replace("+00:00", "Z"),
+        "verdict": seen.verdict.value,
+        "failure": seen.failure.value if seen.failure else None,
+        "lane": seen.lane.value if seen.lane else None,
+        "status": seen.status,
+        "code": seen.code,
+        "request_id": seen.request_id,
+        "latency_ms": None if seen.latency_ms is None else round(seen.latency_ms, 1),
+        "diagnosis": _diagnosis(seen, plan),
+    }
+
+
+_COLOURS = {"ok": "green", "failed": "red", "inconclusive": "yellow", "error": "red", "warning": "yellow"}
+
+
+def _coloured(word: str) -> str:
+    return f"[{_COLOURS.get(word, 'default')}]{word}[/]"
+
+
+def _check_table(observations: list["Observation"], plan: "Inventory") -> None:
+    table = Table("project", "key", "probe", "model", "verdict", "failure", "ms", box=None, pad_edge=False)
+    told: dict[str, None] = {}
+    for seen in observations:
+        target = seen.target
+        restricted = _only_restricted(seen, observations)
+        table.add_row(
+            *(escape(text or "") for text in (target.project, target.key, target.probe.value, target.model)),
+            "[yellow]restricted[/]" if restricted else _coloured(seen.verdict.value),
+            seen.failure.value if seen.failure else seen.finding or "",
+            "" if seen.latency_ms is None else f"{seen.latency_ms:,.0f}",
+        )
+        if (words := _diagnosis(seen, plan)) is not None:
+            told[f"{words['summary']} {words['next_step']}"] = None
+    out.print(table)
+    for text in told:
+        out.print(f"\n{escape(text)}")
+
+
+@app.command()
+def explain(
+    file: Annotated[str, typer.Argument(help="A file, or - for standard input.", show_default=False)] = "-",
+    as_json: Json = False,
+) -> None:
+    """What does this error mean, whose is it, does retrying help?
+
+    Takes pasted log lines, error bodies, or JSON lines with status, headers, body and endpoint. One answer a line, in order.
+    """
+    from monitor.domain.explain import explain as explained
+    from monitor.domain.explain import parse_line, split
+
+    for part in split(_read(file)):
+        meaning = explained(parse_line(part))
+        if as_json:
+            _line(meaning.as_json())
+            continue
+        kind = meaning.failure.value if meaning.failure else "no failure"
+        out.print(f"[bold]{kind}[/bold]  {escape(meaning.summary)}")
+        if meaning.failure:
+            wait = f" after {meaning.retry_after:g} s" if meaning.retry_after is not None else ""
+            helps = f"retrying may help{wait}" if meaning.retry else "retrying does not help"
+            out.print(f"  {escape(meaning.next_step)}")
+            out.print(f"  [dim]owner: {meaning.owner.value.replace('_', ' ') if meaning.owner else 'unknown'} · {helps}[/dim]")
+
+
+_MOST_INPUT = 64 * 1024 * 1024
+
+
+def _read(file: str) -> str:
+    if file == "-":
+        if sys.stdin.isatty():
+            err.print("Paste the error, then Ctrl-D:")
+        raw = sys.stdin.buffer.read(_MOST_INPUT)
+    else:
+        try:
+            with Path(file).open("rb") as opened:
+                raw = opened.read(_MOST_INPUT)
+        except OSError as error:
+            _refuse(f"{file} cannot be read: {error.strerror}.")
+    return raw.decode("utf-8", "replace")
+
+
+@app.command()
+def status(as_json: Json = False, config: Config = None) -> None:
+    """The current health of every project, from the store."""
+    from monitor import status as lines
+
+    with _reading(config) as (engine, _):
+        found = list(lines.lines(engine, SystemClock().now()))
+    if as_json:
+        for line in found:
+            _line(line)
+        return
+    beat = found[0]
+    sample = " · sample data" if beat["demo"] else ""
+    out.print(f"poller {beat['state']}" + (f", last heartbeat {beat['heartbeat']}" if beat["heartbeat"] else "") + sample)
+    if beat["config_error"]:
+        err.print(escape(f"The newest configuration is not taken:\n{beat['config_error']}"))
+    table = Table("project", "health", "since", "failure", "auth", "access", "rate", "quota", box=None, pad_edge=False)
+    for line in found[1:]:
+        lanes = [line["lanes"][lane] for lane in ("auth", "access", "rate", "quota")]
+        table.add_row(
+            escape(line["project"]), _health(line["health"]), line["since"] or "", line["failure"] or "", *map(_health, lanes)
+        )
+    out.print(table)
+
+
+_HEALTH_COLOURS = {"healthy": "green", "failing": "red", "degraded": "yellow", "restricted": "blue"}
+
+
+def _health(word: str) -> str:
+    return f"[{_HEALTH_COLOURS.get(word, 'dim')}]{word}[/]"
+
+
+@app.command()
+def doctor(as_json: Json = False, config: Config = None) -> None:
+    """Configuration, secrets, network path, database, clock: what is wrong, and the fix. Exit code 2 when something is."""
+    from monitor import doctor as examination
+    from monitor.config import find_config, load_settings, open_secrets
+
+    _log(logging.ERROR)
+    cwd, env = Path.cwd(), dict(os.environ)
+    path = find_config(config, env, cwd)
+    try:
+        loaded: Any = load_settings(path, env, cwd)
+    except ConfigErrors as errors:
+        loaded = errors
+    patient = examination.Patient(loaded, open_secrets(path, env, cwd), path, env, cwd)
+    lines = examination.run(patient, _ask_control, SystemClock())
+    if as_json:
+        for line in lines:
+            _line({"name": line.name, "status": line.status.value, "message": line.message, "fix": line.fix or None})
+    else:
+        for line in lines:
+            out.print(f"{_coloured(line.status.value):>8}  [bold]{escape(line.name)}[/bold]  {escape(line.message)}")
+            if line.fix:
+                out.print(f"          → {escape(line.fix)}")
+    if any(line.status is examination.Status.ERROR for line in lines):
+        raise SystemExit(Exit.CONFIGURATION)
+
+
+def _ask_control(base_url: str) -> "WireAnswer":
+    from monitor.domain.inventory import ProbeKind, Target
+    from monitor.openai_api.client import ApiClient, scrub_environment
+    from monitor.openai_api.observe import ProbeRequest, observe
+
+    async def ask() -> "WireAnswer":
+        async with ApiClient() as client:
+            request = ProbeRequest(target=Target(ProbeKind.CONTROL, host=base_url), at=SystemClock().now(), base_url=base_url)
+            return (await observe(client, request, lambda caller: caller.list_models())).answer
+
+    scrub_environment()
+    return asyncio.run(ask())
+
+
+# The database ---------------------------------------------------------------------------------------------------------------------
+
+
+@db.command()
+def upgrade(config: Config = None) -> None:
+    """Bring the schema up to date. The poller does the same when it starts."""
+    from monitor import service
+
+    with service.store_of(_loaded(config).settings):
+        out.print("The schema is up to date.")
+
+
+@db.command()
+def backup(to: Annotated[Path, typer.Argument(help="A new file.")], config: Config = None) -> None:
+    """Copy the database while poller and pages go on."""
+    from monitor.store import maintenance
+
+    with _reading(config) as (engine, _):
+        maintenance.backup(engine, to)
+    out.print(f"Copied to {escape(str(to))}.")
+
+
+@db.command("check")
+def db_check(config: Config = None) -> None:
+    """Check the file and that everything in it agrees. Exit code 1 when something does not."""
+    from monitor.store import maintenance
+
+    with _reading(config) as (engine, _):
+        found = maintenance.check(engine)
+    for line in found:
+        err.print(escape(line))
+    if found:
+        raise SystemExit(Exit.FAILED)
+    out.print("The database is sound.")
+
+
+@db.command()
+def prune(config: Config = None) -> None:
+    """Forget what is older than the retention says. May run while the poller does."""
+    from monitor.store import maintenance
+    from monitor.store.engine import open_engine
+
+    loaded = _loaded(config)
+    engine = open_engine(loaded.settings.database_url)
+    try:
+        gone = maintenance.prune(engine, SystemClock().now(), loaded.settings.retention)
+    finally:
+        engine.dispose()
+    out.print(escape(str(gone)))
+
+
+def _loaded(config: Path | None) -> "Loaded":
+    """The configuration; the sample's where nothing is configured and the sample was made."""
+    from monitor import service
+
+    cwd = Path.cwd()
+    sample = cwd / DEMO_FOLDER / "monitor.toml"
+    if service.is_demo(config, os.environ, cwd) and sample.exists():
+        return service.load(sample, os.environ, cwd)
+    return service.load(config, os.environ, cwd)
+
+
+@contextlib.contextmanager
+def _reading(config: Path | None) -> Iterator[tuple["Engine", "Loaded"]]:
+    from monitor.store.engine import open_engine
+
+    loaded = _loaded(config)
+    engine = open_engine(loaded.settings.database_url, readonly=True)
+    try:
+        yield engine, loaded
+    finally:
+        engine.dispose()
+
+
+def _line(value: dict[str, Any]) -> None:
+    sys.stdout.write(json.dumps(value, ensure_ascii=False, default=str) + "\n")
+    sys.stdout.flush()
+
+
+def _log(level: int) -> None:
+    logging.basicConfig(level=level, format="%(asctime)s %(levelname)s %(name)s: %(message)s", datefmt="%H:%M:%S")
+    logging.getLogger("httpx2").setLevel(logging.WARNING)

@@ -1,0 +1,276 @@
+"""The sample organization: its configuration, and a month of history made by the real poller in simulated time.
+
+Nothing is written by hand: probes ask the emulator in process, the writer records the answers, and only the clock is not real.
+Run as a program (`python -m monitor.demo FOLDER`) so that the dashboard does not carry the weight.
+"""
+
+import asyncio
+import json
+import logging
+import shutil
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from monitor.clock import SystemClock, VirtualClock, VirtualTimeLoop
+from monitor.config import Settings
+from monitor.domain.inventory import Target
+from monitor.emulator.app import create_app
+from monitor.emulator.sample import FUTURE, PAST, SAMPLE_PROJECTS, SampleProject, eventful, sample_world
+from monitor.openai_api.transport import in_process
+from monitor.poller import Poller
+from monitor.service import ROOT, Loaded, api_client, load, store_of
+from monitor.store import meta, queries
+from monitor.store.record import Writer
+
+DATABASE = "monitor.db"
+_SAMPLE = "sample.json"
+_REAL = {
+    "control": timedelta(minutes=1),
+    "auth": timedelta(minutes=1),
+    "model_access": timedelta(minutes=5),
+    "inference": timedelta(minutes=15),
+}
+_SHORT_GAP = timedelta(minutes=2)
+_FLUSH_AT = 100
+_LONGEST_WAIT = timedelta(minutes=20)
+
+Progress = Callable[[float], None]
+"""Told the share that is done, from 0 to 1."""
+
+
+@dataclass(frozen=True)
+class Sample:
+    """When the sample was made, and where its emulator listens."""
+
+    anchor: datetime
+    port: int
+
+    @classmethod
+    def read(cls, folder: Path) -> "Sample | None":
+        """What is stored in `folder`, or None where nothing (readable) is."""
+        try:
+            stored = json.loads((folder / _SAMPLE).read_text())
+            return cls(datetime.fromisoformat(stored["anchor"]), int(stored["port"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, folder: Path) -> None:
+        """Store it in `folder`."""
+        (folder / _SAMPLE).write_text(json.dumps({"anchor": self.anchor.isoformat(), "port": self.port}))
+
+
+def prepare(folder: Path) -> Path:
+    """Make or continue the sample in `folder`, and give its configuration. Shows progress in the terminal.
+
+    Raises OSError where the folder cannot be written, and `subprocess.CalledProcessError` where the history cannot be made.
+    """
+    now = SystemClock().now()
+    sample = Sample.read(folder)
+    if sample is None or now - sample.anchor > timedelta(seconds=FUTURE) - timedelta(days=1) or now < sample.anchor:
+        shutil.rmtree(folder, ignore_errors=True)  # the story is over: another month is made
+        sample = Sample(now, 0)
+    folder.mkdir(parents=True, exist_ok=True)
+    sample = Sample(sample.anchor, _usable_port(sample.port))
+    sample.write(folder)
+    config = _write_config(folder, sample)
+    subprocess.run([sys.executable, "-m", "monitor.demo", str(folder)], check=True, cwd=ROOT)  # noqa: S603 - our own program
+    return config
+
+
+def emulator_arguments(folder: Path) -> list[str]:
+    """The arguments of `monitor emulator` for the sample in `folder`."""
+    sample = Sample.read(folder)
+    assert sample is not None, "prepare() comes first"  # noqa: S101
+    return ["--sample", "--port", str(sample.port), "--anchor", sample.anchor.isoformat()]
+
+
+def _usable_port(wanted: int) -> int:
+    """The port used before if it is free, else another one that is."""
+    for port in (wanted, 0):
+        try:
+            with socket.create_server(("127.0.0.1", port)) as probe:
+                return int(probe.getsockname()[1])
+        except OSError:
+            continue
+    raise OSError("no loopback port is free")
+
+
+# Configuration --------------------------------------------------------------------------------------------------------------------
+
+
+def _write_config(folder: Path, sample: Sample) -> Path:
+    """Write `monitor.toml` and one file a secret: the sample is configured as a user would."""
+    secrets = folder / "secrets"
+    secrets.mkdir(exist_ok=True, mode=0o700)
+    database = (folder / DATABASE).resolve()
+    lines = [
+        "# The sample organization. Written by the demo at every start; changes are lost.",
+        "[monitor]",
+        "demo = true",
+        f"database_url = {json.dumps(f'sqlite:///{database}')}",
+    ]
+    for project in SAMPLE_PROJECTS:
+        lines += ["", *_project_table(project, sample.port)]
+        for key in project.keys:
+            file = secrets / f"{project.name}-{key.label}"
+            file.write_text(key.secret)
+            file.chmod(0o600)
+            lines += ["[[projects.keys]]", f'label = "{key.label}"', f'secret = "file:secrets/{file.name}"']
+    config = folder / "monitor.toml"
+    config.write_text("\n".join(lines) + "\n")
+    return config
+
+
+def _project_table(project: SampleProject, port: int) -> Iterator[str]:
+    yield "[[projects]]"
+    yield f'name = "{project.name}"'
+    if project.bound:
+        yield f'project_id = "{project.id}"'
+    yield f'base_url = "http://127.0.0.1:{port}/v1"'
+    yield f'owner = "{project.owner}"'
+    yield f'environment = "{project.environment}"'
+    for name, values in (("services", project.services), ("models", project.models), ("denied_models", project.denied_models)):
+        if values:
+            yield f"{name} = {json.dumps(list(values))}"
+
+
+# History --------------------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class _Stage:
+    """Until when to poll how often."""
+
+    until: datetime
+    every: timedelta | None
+    """None is as often as configured."""
+
+
+def _stages(start: datetime, end: datetime, anchor: datetime) -> list[_Stage]:
+    """Closely where something happens and in the last day, seldom before: a month at full pace would be three million checks."""
+    margin = timedelta(minutes=15)
+    close = [(_from(begin) - margin, _from(over) + margin) for begin, over in eventful(anchor.timestamp())]
+    edges = {
+        end - timedelta(days=7),
+        end - timedelta(days=1),
+        end - timedelta(minutes=20),
+        end,
+        *(edge for pair in close for edge in pair),
+    }
+    stages = []
+    at = start
+    for edge in sorted(edge for edge in edges if start < edge <= end):
+        if any(begin <= at < over for begin, over in close):
+            every: timedelta | None = timedelta(minutes=15)
+        else:
+            age = end - at
+            every = timedelta(hours=8 if age > timedelta(days=7) else 4) if age > timedelta(days=1) else timedelta(minutes=30)
+        stages.append(_Stage(edge, every if end - at > timedelta(minutes=20) else None))
+        at = edge
+    return stages
+
+
+def _from(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
+
+
+def _paced(settings: Settings, every: timedelta | None) -> Settings:
+    """The settings with every probe as seldom as `every`, and the look-ups half as often as the rest."""
+    if every is None:
+        return settings
+    slow = settings.intervals.model_copy(update=dict.fromkeys(_REAL, every) | {"model_access": every * 2})
+    return settings.model_copy(update={"intervals": slow})
+
+
+async def _poll_the_past(loaded: Loaded, anchor: datetime, start: datetime, end: datetime, progress: Progress) -> None:
+    """Poll from `start` to `end`. To be run in a `VirtualTimeLoop`."""
+    loop = asyncio.get_running_loop()
+    assert isinstance(loop, VirtualTimeLoop)  # noqa: S101
+    clock = VirtualClock(start, loop)
+    world = sample_world(anchor.timestamp(), lambda: clock.now().timestamp())
+    with store_of(loaded.settings) as engine:
+        async with api_client(loaded.settings, in_process(create_app(world))) as client:
+            writer = Writer(engine)
+            poller = Poller(loaded.settings, loaded.secrets, clock=clock, client=client, writer=writer, salt=meta.salt(engine))
+            recorder = _Recorder(poller, clock)
+            for stage in _stages(start, end, anchor):
+                poller.settings = _paced(loaded.settings, stage.every)
+                await poller.configure()
+                while clock.now() < stage.until:
+                    again = poller.tick()
+                    wait = min(again - loop.time(), (stage.until - clock.now()).total_seconds())
+                    await asyncio.sleep(max(wait, 0.05))
+                    await recorder.look()
+                    progress((clock.now() - start) / (end - start))
+                await poller.beat()
+            while poller.in_flight:  # noqa: ASYNC110 - nobody would set an event
+                await asyncio.sleep(0.05)
+            await poller.flush()
+            await poller.beat()
+
+
+class _Recorder:
+    """Commits in batches, but at once where an answer surprises: its confirmation is due in five seconds."""
+
+    def __init__(self, poller: Poller, clock: VirtualClock) -> None:
+        self._poller = poller
+        self._clock = clock
+        self._last = clock.now()
+        self._ill: dict[Target, bool] = {}
+
+    async def look(self) -> None:
+        """Commit if it is time."""
+        pending, now = self._poller.pending, self._clock.now()
+        surprise = any((seen.failure is not None) is not self._ill.get(seen.target, False) for seen in pending)
+        if not (surprise or len(pending) >= _FLUSH_AT or now - self._last > _LONGEST_WAIT):
+            return
+        self._last = now
+        for each in await self._poller.flush():
+            self._ill[each.observation.target] = each.state.failure is not None
+
+
+def make_history(folder: Path, progress: Progress) -> None:
+    """Poll in simulated time from where the history of `folder` ends until now."""
+    sample = Sample.read(folder)
+    assert sample is not None, "prepare() comes first"  # noqa: S101
+    loaded = load(folder / "monitor.toml", {}, folder)
+    now = SystemClock().now()
+    with store_of(loaded.settings) as engine:
+        beat = queries.heartbeat(engine)
+    start = max(beat.at, sample.anchor - timedelta(seconds=PAST)) if beat else sample.anchor - timedelta(seconds=PAST)
+    if now - start > _SHORT_GAP:
+        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+            runner.run(_poll_the_past(loaded, sample.anchor, start, now, progress))
+
+
+def _bar() -> Progress:
+    """A progress bar in a terminal; a line now and then elsewhere."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        print("Making a month of sample history …", file=sys.stderr, flush=True)  # noqa: T201
+        return lambda share: None  # noqa: ARG005
+    shown = Progress(
+        TextColumn("Making a month of sample history"), BarColumn(), TextColumn("{task.percentage:>3.0f} %"), console=console
+    )
+    task = shown.add_task("", total=1.0)
+    shown.start()
+
+    def tell(share: float) -> None:
+        shown.update(task, completed=share)
+        if share >= 1:
+            shown.stop()
+
+    return tell
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING)
+    make_history(Path(sys.argv[1]), _bar())
