@@ -294,6 +294,8 @@ def observation(engine: Engine, target_id: int, at: datetime) -> dict[str, Any] 
 
     The body is kept for the first of a run of equal answers.
     """
+    if not 0 <= target_id < 2**63:
+        return None  # no row has that number, and no column takes it
     o = tables.observations.c
     query = _joined(tables.answers, o.processing_us, o.evidence).where(o.target_id == target_id, o.at == to_ms(at))
     with reading(engine) as connection:
@@ -397,10 +399,17 @@ def _step(column: ColumnElement[int], step: timedelta) -> ColumnElement[int]:
 def _of(table: sa.Table, window: Window, grain: int, project: str | None, *columns: Any) -> sa.Select[*tuple[Any, ...]]:
     """Buckets of one project, or of the fleet: a seek for each, because in these tables time comes before the project."""
     start = to_ms(window.start)
-    one = sa.select(sa.literal(start - start % grain, Int).label("start")).cte("starts", recursive=True)
-    starts = one.union_all(sa.select(one.c.start + grain).where(one.c.start + grain < to_ms(window.end)))
+    first, oldest, newest = sa.literal(start - start % grain, Int), _extreme(table, sa.func.min), _extreme(table, sa.func.max)
+    # Nothing is sought before or after what is stored: a window may be of any length.
+    one = sa.select(sa.case((first < oldest, oldest), else_=first).label("start")).cte("starts", recursive=True)
+    following = one.c.start + grain
+    starts = one.union_all(sa.select(following).where(following < to_ms(window.end), following <= newest))
     c = table.c
     return sa.select(*columns).join_from(starts, table, sa.and_(c.start == starts.c.start, c.project_id == _project_id(project)))
+
+
+def _extreme(table: sa.Table, function: Any) -> sa.ScalarSelect[int]:
+    return sa.select(function(table.c.start)).scalar_subquery()
 
 
 def _holds(column: ColumnElement[int], window: Window, grain: int) -> ColumnElement[bool]:
