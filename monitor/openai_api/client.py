@@ -1,9 +1,8 @@
 """The SDK made safe for watching: everything explicit, nothing ambient, one attempt per call, one pool for all keys."""
 
 import os
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, MutableMapping
 from datetime import timedelta
-from functools import partial
 from types import TracebackType
 from typing import Any, Self
 
@@ -13,56 +12,50 @@ import openai
 from monitor.domain.inventory import KeyKind
 from monitor.openai_api.transport import AiohttpTransport, NotedTransport
 
-MOST_CALLERS = 20_000
-"""Callers kept, about 3 KB each. Rotated keys leave old ones behind; the oldest go first."""
-
 
 class UnusableKeyError(ValueError):
     """A secret that must not or cannot be sent. The text never holds any part of it."""
 
 
-Method = Callable[..., Awaitable[Any]]
-"""A method of the SDK that gives a raw response."""
-
-
 class Caller:
-    """The SDK bound to one key, project and host, with the methods that probes call."""
+    """The SDK's methods that probes call, with the headers of one key and project. Every answer is raw: parsing the list of models
+    would cost three times the call.
+    """
 
-    __slots__ = ("_sdk", "list_models", "retrieve_model")
+    __slots__ = ("_headers", "_sdk")
 
-    def __init__(self, sdk: openai.AsyncOpenAI, *, with_key: bool = True) -> None:
+    def __init__(self, sdk: openai.AsyncOpenAI, headers: dict[str, str]) -> None:
         self._sdk = sdk
-        # Raw responses: parsing the model list costs three times the call. The two that are asked all the time are bound once;
-        # the others load large modules and keep a wrapper per key, so they wait until they are needed.
-        self.list_models: Method = sdk.models.with_raw_response.list
-        self.retrieve_model: Method = sdk.models.with_raw_response.retrieve
-        if not with_key:
-            # The SDK refuses to send a request without a key unless the call itself says so.
-            self.list_models = partial(self.list_models, extra_headers={"Authorization": openai.omit})
+        self._headers = headers
 
-    @property
-    def chat(self) -> Method:
+    def list_models(self) -> Awaitable[Any]:
+        """`GET /models`."""
+        return self._sdk.models.with_raw_response.list(extra_headers=self._headers)
+
+    def retrieve_model(self, model: str) -> Awaitable[Any]:
+        """`GET /models/{model}`."""
+        return self._sdk.models.with_raw_response.retrieve(model, extra_headers=self._headers)
+
+    def chat(self, **body: Any) -> Awaitable[Any]:
         """`POST /chat/completions`."""
-        return self._sdk.chat.completions.with_raw_response.create
+        return self._sdk.chat.completions.with_raw_response.create(**body, extra_headers=self._headers)
 
-    @property
-    def complete(self) -> Method:
+    def complete(self, **body: Any) -> Awaitable[Any]:
         """`POST /completions`, which the oldest models still need."""
-        return self._sdk.completions.with_raw_response.create
+        return self._sdk.completions.with_raw_response.create(**body, extra_headers=self._headers)
 
-    @property
-    def embed(self) -> Method:
+    def embed(self, **body: Any) -> Awaitable[Any]:
         """`POST /embeddings`."""
-        return self._sdk.embeddings.with_raw_response.create
+        return self._sdk.embeddings.with_raw_response.create(**body, extra_headers=self._headers)
 
-    @property
-    def respond(self) -> Method:
+    def respond(self, **body: Any) -> Awaitable[Any]:
         """`POST /responses`."""
-        return self._sdk.responses.with_raw_response.create
+        return self._sdk.responses.with_raw_response.create(**body, extra_headers=self._headers)
 
 
 class ApiClient:
-    """Hands out callers, one per key, that share one pool of connections. An async context manager.
+    """Hands out callers, which share one pool of connections and one client of the SDK per host: two thousand of those would keep
+    Python's garbage collector busy for a third of the time. An async context manager.
 
     `timeout` is for one read, `connect_timeout` for name, TCP and TLS together, `deadline` for a whole probe; `max_body` is in
     bytes. `transport` replaces the network, e.g. by the emulator in process.
@@ -86,7 +79,7 @@ class ApiClient:
         self._max_body = max_body
         self._transport = transport
         self._http: httpx2.AsyncClient | None = None
-        self._callers: dict[tuple[str, str | None, str | None, str | None], Caller] = {}
+        self._sdks: dict[str, openai.AsyncOpenAI] = {}
 
     async def __aenter__(self) -> Self:
         self._http = httpx2.AsyncClient(
@@ -98,7 +91,7 @@ class ApiClient:
         return self
 
     async def __aexit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        self._callers.clear()
+        self._sdks.clear()
         if self._http is not None:
             await self._http.aclose()
 
@@ -112,39 +105,32 @@ class ApiClient:
 
         Raises UnusableKeyError for an admin key, which must never reach these endpoints, and for what no header may hold.
         """
-        who = (base_url, secret, project_id, organization)
-        found = self._callers.get(who)
-        if found is None:
-            found = Caller(self._sdk(*who), with_key=secret is not None)
-            if len(self._callers) >= MOST_CALLERS:
-                del self._callers[next(iter(self._callers))]
-            self._callers[who] = found
-        return found
-
-    def _sdk(self, base_url: str, secret: str | None, project_id: str | None, organization: str | None) -> openai.AsyncOpenAI:
         _check_header(secret, "the key")
         _check_header(project_id, "the project's id")
         _check_header(organization, "the organization's id")
         if secret is not None and KeyKind.hinted_by(secret) is KeyKind.ADMIN:
             raise UnusableKeyError("an admin key is never sent to these endpoints; monitor a project key instead")
-        return _Sdk(
-            api_key=secret if secret is not None else "none",
+        # With the call they beat whatever the client has, such as OPENAI_CUSTOM_HEADERS, which may replace the key.
+        headers: dict[str, Any] = {
+            "Authorization": f"Bearer {secret}" if secret is not None else openai.omit,
+            "OpenAI-Project": project_id if project_id is not None else openai.omit,
+            "OpenAI-Organization": organization if organization is not None else openai.omit,
+        }
+        return Caller(self._sdks.get(base_url) or self._sdk(base_url), headers)
+
+    def _sdk(self, base_url: str) -> openai.AsyncOpenAI:
+        made = self._sdks[base_url] = _Sdk(
+            # Empty, so that a call without a key of its own is refused by the SDK and never sent with another's.
+            api_key="",
             admin_api_key="",
-            project=project_id,
-            organization=organization,
             webhook_secret="",
             base_url=base_url,
             max_retries=0,
             timeout=httpx2.Timeout(self._timeout, connect=self._connect_timeout),
             http_client=self._http,
-            # The SDK would send the first three anyway; said here they beat OPENAI_CUSTOM_HEADERS, which may replace the key.
-            default_headers={
-                "Authorization": f"Bearer {secret}" if secret is not None else openai.omit,
-                "OpenAI-Project": project_id if project_id is not None else openai.omit,
-                "OpenAI-Organization": organization if organization is not None else openai.omit,
-                "Accept-Encoding": "identity",
-            },
+            default_headers={"Accept-Encoding": "identity"},
         )
+        return made
 
 
 class _Sdk(openai.AsyncOpenAI):
