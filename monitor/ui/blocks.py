@@ -1,6 +1,7 @@
 """Pieces of pages. Texts from outside are escaped here, at the last moment, and nowhere else."""
 
 import functools
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 REFRESH = timedelta(seconds=10)
+_CODE = re.compile(r"`([^`]+)`")
 _ROUTED: ContextVar[bool] = ContextVar("routed", default=False)
 
 
@@ -88,7 +90,7 @@ def empty(headline: str, what_to_do: str) -> None:
 def banner(health: Health, headline: str, text: str) -> str:
     """Something that must not be overlooked."""
     how = look(health)
-    return f'<div class="banner {how.css}" role="alert"><b>{how.shape} {escape(headline)}</b><span>{escape(text)}</span></div>'
+    return f'<div class="banner {how.css}" role="alert"><b>{how.shape} {escape(headline)}</b><span>{inline(text)}</span></div>'
 
 
 def no_database(error: StoreError) -> None:
@@ -388,21 +390,23 @@ OWNERS = {
 }
 
 
+def known(project: ProjectStatus | None) -> Project | None:
+    """What a diagnosis wants to know of a project."""
+    if project is None:
+        return None
+    return Project(project.name, project_id=project.project_id, organization=project.organization, base_url=project.base_url)
+
+
+def inline(text: str) -> str:
+    """A sentence of ours, escaped, with what stands between backticks as code."""
+    return _CODE.sub(r"<code>\1</code>", escape(text))
+
+
 def diagnosis_of(status: TargetStatus, project: ProjectStatus | None, key: KeyStatus | None, now: datetime) -> Diagnosis | None:
     """What ails a target, in words; None where nothing does."""
     kind = status.failure or (status.last_failure if status.suspect else None)
     if kind is None:
         return None
-    known = (
-        Project(
-            name=project.name,
-            project_id=project.project_id,
-            organization=project.organization,
-            base_url=project.base_url,
-        )
-        if project
-        else None
-    )
     held = (
         ApiKey(key.label, key.source, key.kind, Fingerprint(key.fingerprint) if key.fingerprint else None, key.problem)
         if key
@@ -412,7 +416,7 @@ def diagnosis_of(status: TargetStatus, project: ProjectStatus | None, key: KeySt
         status,
         at=status.last_at,
         now=now,
-        project=known,
+        project=known(project),
         key=held,
         since=status.since,
         last_ok_at=status.last_ok_at,
@@ -454,10 +458,10 @@ def diagnosis_card(
     )
     return (
         f'<div class="card" style="--c:var(--{look(health).css})"><div class="where">{lamp(health)}{"".join(where)}'
-        f'<span class="soft">{escape(kind.value)}</span></div><h3>{escape(said.summary)}</h3><dl>'
-        f'<dt>Next step</dt><dd class="do">{escape(said.next_step)}</dd>'
+        f'<span class="soft">{escape(kind.value)}</span></div><h3>{inline(said.summary)}</h3><dl>'
+        f'<dt>Next step</dt><dd class="do">{inline(said.next_step)}</dd>'
         f"<dt>Who mends it</dt><dd>{escape(capital(OWNERS.get(said.owner.value, words(said.owner.value))))}</dd>"
-        f"<dt>Cause, {escape(said.confidence.value)}</dt><dd>{escape(said.cause)}</dd>"
+        f"<dt>Cause, {escape(said.confidence.value)}</dt><dd>{inline(said.cause)}</dd>"
         f"<dt>Since</dt><dd>{escape(capital(began.removeprefix('since ')))}{escape(last_ok)}</dd>"
         f"<dt>By itself?</dt><dd>{escape(_recovery(status, kind, now, zone))}</dd>{others}"
         f"<dt>Evidence</dt><dd><details><summary>what this rests on</summary><ul>{evidence}</ul></details>"

@@ -15,7 +15,7 @@ from monitor.config import ConfigErrors, find_config, load_settings
 from monitor.domain.inventory import ProbeKind
 from monitor.domain.timeline import Window, floor
 from monitor.store import queries
-from monitor.store.engine import Engine, open_engine
+from monitor.store.engine import Engine, open_engine, parse
 from monitor.store.queries import EffectiveConfig, EvidenceFilter, Heartbeat, KeyStatus, ProjectStatus, TargetStatus
 
 if TYPE_CHECKING:
@@ -33,6 +33,11 @@ def now() -> datetime:
 def database_url() -> str:
     """Where the store is: the environment, else the configuration file, else the default place."""
     return os.environ.get("MONITOR_DATABASE_URL") or _configured_url(str(Path.cwd()))
+
+
+def shown_url() -> str:
+    """The same without any password."""
+    return parse(database_url()).render_as_string(hide_password=True)
 
 
 @st.cache_data(ttl=60, max_entries=4, show_spinner=False)

@@ -114,6 +114,18 @@ def text(name: str, label: str, placeholder: str = "") -> str:
     return str(st.session_state[key]).strip()
 
 
+def number(name: str, label: str, *, least: int, most: int) -> int | None:
+    """A whole number kept in the address."""
+    key = f"w.{name}"
+    value = asked(name)
+    if value is not None and not (value.isascii() and value.isdigit() and len(value) <= 9 and least <= int(value) <= most):
+        asked(name, ())
+        value = None
+    st.session_state[key] = int(value) if value else None
+    st.number_input(label, least, most, None, key=key, placeholder="any", on_change=_changed, args=(name, key, False, None))
+    return int(value) if value else None
+
+
 def switch(name: str, label: str) -> bool:
     """A yes or no kept in the address."""
     key = f"w.{name}"

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, tzinfo
 from urllib.parse import urlencode
 from zoneinfo import ZoneInfo
 
+import pandas as pd
 import streamlit as st
 
 from monitor.domain.taxonomy import KINDS, FailureKind
@@ -19,6 +20,11 @@ _ZONE = re.compile(r"[A-Za-z0-9_+\-]+(/[A-Za-z0-9_+\-]+){0,2}")
 def visible(text: object) -> str:
     """The text with characters that cannot be seen, or that turn the reading direction, replaced."""
     return "".join(char if char.isprintable() or char == "\n" else "\N{REPLACEMENT CHARACTER}" for char in str(text))
+
+
+def visible_lines(text: str) -> str:
+    """The same for a text of several lines, with tabs as spaces."""
+    return visible(text.replace("\t", "    "))
 
 
 def escape(text: object) -> str:
@@ -119,3 +125,12 @@ def safe_cell(text: object) -> str:
     """Text from outside for a cell that may end in a spreadsheet, where some first characters begin a formula."""
     shown = visible(text)
     return "'" + shown if shown.lstrip().startswith(("=", "+", "-", "@")) else shown
+
+
+def csv_of(frame: pd.DataFrame) -> str:
+    """The frame as CSV that no spreadsheet takes for formulas."""
+    safe = frame.copy()
+    for name in safe.columns:
+        if safe[name].dtype.kind == "O":
+            safe[name] = safe[name].map(safe_cell, na_action="ignore")
+    return str(safe.to_csv(index=False))

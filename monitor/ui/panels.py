@@ -1,19 +1,39 @@
 """Larger pieces that pages share: tables of keys, checks, changes and answers."""
 
+import json
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from itertools import groupby
 from typing import Any
 
 import pandas as pd
+import streamlit as st
 
+from monitor.domain.diagnosis import context_of, diagnose
 from monitor.domain.health import Health
-from monitor.domain.inventory import KeyKind
+from monitor.domain.inventory import KeyKind, ProbeKind, Target
+from monitor.domain.observation import Observation, RateLimitHit, Verdict
+from monitor.domain.taxonomy import FailureKind, Scope
 from monitor.domain.timeline import Window, to_ms
+from monitor.domain.words import capital
 from monitor.store.queries import KeyStatus, ProjectStatus, TargetStatus
 from monitor.ui import blocks, data
 from monitor.ui.blocks import dash, lamp
-from monitor.ui.format import age, clock, escape, link, milliseconds, plural, since, span, title, words
+from monitor.ui.format import (
+    MISSING,
+    age,
+    clock,
+    escape,
+    link,
+    milliseconds,
+    number,
+    plural,
+    since,
+    span,
+    title,
+    visible_lines,
+    words,
+)  # fmt: skip
 from monitor.ui.theme import look
 
 KINDS_OF_KEYS = {
@@ -204,3 +224,123 @@ def answers(frame: pd.DataFrame, zone: tzinfo) -> None:
 def _about(row: Mapping[Hashable, Any]) -> str:
     """Which check it was: its probe, key and model."""
     return " · ".join(escape(part) for part in (words(row["probe"]), row["key"], row["model"]) if part)
+
+
+def inspector(found: Mapping[str, Any], project: ProjectStatus | None, now: datetime, zone: tzinfo) -> None:
+    """One observation with its diagnosis, fields, limits and body."""
+    at: datetime = found["at"]
+    left, right = st.columns([2, 3])
+    with left:
+        facts = [
+            ("When", f"{at.astimezone(zone):%Y-%m-%d %H:%M:%S.%f}"[:-3] + f" ({age(at, now)})"),
+            *((words(name).capitalize(), found[name]) for name in ("project", "key", "probe", "model", "verdict", "failure")),
+            ("HTTP status", found["status"]),
+            *((words(name).capitalize(), found[name]) for name in ("code", "type", "param", "message", "hint", "scope", "finding")),
+            ("Missing scopes", ", ".join(found["missing_scopes"])),
+            ("Retry after", span(found["retry_after"]) if found["retry_after"] is not None else None),
+            ("Latency", milliseconds(found["latency_ms"])),
+            ("OpenAI’s own time", milliseconds(found["processing_ms"])),
+            ("Request id", found["request_id"]),
+            ("Project echo", found["project_echo"]),
+            ("Organization echo", found["organization_echo"]),
+            ("Tokens", found["tokens"] or None),
+            *((f"Limit hit: {words(name)}", value) for name, value in (found["hit"] or {}).items()),
+            ("Classifier", f"version {found['classifier_version']}"),
+        ]
+        blocks.show(tree([(name, value) for name, value in facts if value not in (None, "")]))
+    with right:
+        kind = kind_of(found["failure"])
+        if kind is not None:
+            said = diagnose(kind, context_of(_observation(found, kind), at=at, now=now, project=blocks.known(project)))
+            evidence = "".join(f"<li>{escape(line)}</li>" for line in said.evidence)
+            blocks.show(
+                f'<div class="card" style="--c:var(--failing)"><h3>{blocks.inline(said.summary)}</h3><dl>'
+                f'<dt>Next step</dt><dd class="do">{blocks.inline(said.next_step)}</dd>'
+                f"<dt>Who mends it</dt><dd>{escape(capital(blocks.OWNERS[said.owner.value]))}</dd>"
+                f"<dt>Cause, {escape(said.confidence.value)}</dt><dd>{blocks.inline(said.cause)}</dd>"
+                f"<dt>Evidence</dt><dd><ul>{evidence}</ul></dd></dl></div>"
+            )
+        limits = [(each.get("bucket"), each.get("limit"), each.get("remaining"), each.get("reset")) for each in found["limits"]]
+        if limits:
+            columns = [("Limit of", ""), ("Limit", "r"), ("Remaining", "r"), ("Full again in", "r")]
+            rows = [
+                (escape(bucket), number(limit), number(left_over), escape(span(reset)) if reset is not None else dash(None))
+                for bucket, limit, left_over, reset in limits
+            ]
+            blocks.table(columns, rows)
+        if found["body"]:
+            blocks.show('<span class="soft">Body, with secrets and ids taken out</span>')
+            st.code(pretty(found["body"]), language="json", wrap_lines=True)
+        elif kind is not None:
+            blocks.show('<span class="soft">The body is kept for the first of a run of equal answers, not for this one.</span>')
+
+
+def _observation(found: Mapping[str, Any], kind: FailureKind) -> Observation:
+    return Observation(
+        target=Target(ProbeKind(found["probe"]), found["project"], found["key"], found["model"]),
+        at=found["at"],
+        verdict=Verdict(found["verdict"]),
+        failure=kind,
+        status=found["status"],
+        code=found["code"],
+        message=found["message"],
+        request_id=found["request_id"],
+        scope=Scope(found["scope"]) if found["scope"] else None,
+        retry_after=found["retry_after"],
+        hit=RateLimitHit(**found["hit"]) if found["hit"] else None,
+        hint=found["hint"],
+        missing_scopes=tuple(found["missing_scopes"]),
+    )
+
+
+def kind_of(text: str | None) -> FailureKind | None:
+    """The kind of failure, or None where there is none; one of a newer version is unknown."""
+    if text is None:
+        return None
+    return FailureKind(text) if text in {each.value for each in FailureKind} else FailureKind.UNKNOWN
+
+
+def pretty(body: str) -> str:
+    """JSON laid out, anything else as it is."""
+    try:
+        return visible_lines(json.dumps(json.loads(body), indent=2, ensure_ascii=False))
+    except ValueError:
+        return visible_lines(body)
+
+
+def tree(facts: Sequence[tuple[str, object]]) -> str:
+    """Names and values; a name with the value `...` is a heading."""
+    parts = []
+    for name, value in facts:
+        parts.append(f"<b>{escape(name)}</b>" if value is ... else f"<span>{escape(name)}</span><div>{escape(value)}</div>")
+    return f'<div class="tree">{"".join(parts)}</div>'
+
+
+def settings(text: Mapping[str, Any], most: int = 50) -> None:
+    """A configuration as it is read: simple values first, then its tables, then projects, folded."""
+    plain: list[tuple[str, object]] = [
+        (words(name).capitalize(), _said(value)) for name, value in text.items() if not isinstance(value, (dict, list))
+    ]
+    for name, value in text.items():
+        if isinstance(value, dict):
+            plain += [(words(name).capitalize(), ...), *((words(each), _said(held)) for each, held in value.items())]
+    blocks.show(tree(plain))
+    projects = [each for each in text.get("projects") or [] if isinstance(each, dict)]
+    folded = "".join(
+        f"<details><summary>{escape(each.get('name'))}</summary>"
+        f"{tree([(words(name), _said(held)) for name, held in each.items()])}</details>"
+        for each in projects[:most]
+    )
+    more = f'<span class="soft">and {len(projects) - most:,} more</span>' if len(projects) > most else ""
+    if folded:
+        blocks.show(f'<div class="tree"><b>Projects</b></div>{folded}{more}')
+
+
+def _said(value: Any) -> str:
+    if isinstance(value, dict):
+        return ", ".join(f"{words(str(name))} {_said(held)}" for name, held in value.items() if held is not None) or MISSING
+    if isinstance(value, list):
+        return "; ".join(_said(each) for each in value) or MISSING
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    return MISSING if value is None else str(value)

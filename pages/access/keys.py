@@ -6,7 +6,7 @@ import streamlit as st
 from monitor.domain.health import Health
 from monitor.store.queries import KeyStatus
 from monitor.ui import blocks, data, filters
-from monitor.ui.format import plural, safe_cell, since, title, viewer_zone, visible, zone_name
+from monitor.ui.format import plural, safe_cell, title, viewer_zone, visible, zone_name
 from monitor.ui.panels import KINDS_OF_KEYS, WHY_FLAGGED
 from monitor.ui.theme import look
 
@@ -64,7 +64,7 @@ table = pd.DataFrame(
         "Key": [safe_cell(key.label) for key in chosen],
         "Health": [f"{look(each).shape} {look(each).word}" for each in health],
         "What is wrong": [safe_cell(key.problem or title(key.failure)) for key in chosen],
-        "Since": [since(key.since, now, zone).removeprefix("since ") if key.failure else "" for key in chosen],
+        "Since": [key.since if key.failure else None for key in chosen],
         "Kind": [("⚑ " if key.kind in WHY_FLAGGED else "") + KINDS_OF_KEYS[key.kind] for key in chosen],
         "Ends in": [visible((key.fingerprint or "").partition("…")[2]) for key in chosen],
         "Source": [safe_cell(key.source) for key in chosen],
@@ -75,9 +75,11 @@ table = pd.DataFrame(
 st.dataframe(
     table,
     hide_index=True,
-    height=min(38 + 35 * len(table), 900),
+    placeholder="",
+    height=min(37 + 35 * len(table), 900),
     column_config={
         "Ends in": st.column_config.TextColumn(width="small"),
+        "Since": st.column_config.DatetimeColumn(format="D MMM HH:mm", timezone=zone_name(zone)),
         "Last good": st.column_config.DatetimeColumn(format="D MMM HH:mm:ss", timezone=zone_name(zone)),
         "First seen": st.column_config.DatetimeColumn(format="D MMM YYYY HH:mm", timezone=zone_name(zone)),
     },

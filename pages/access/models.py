@@ -5,6 +5,7 @@ from typing import Any
 import streamlit as st
 
 from monitor.domain.health import Health
+from monitor.domain.taxonomy import FailureKind
 from monitor.ui import blocks, data, filters
 from monitor.ui.blocks import lamp
 from monitor.ui.format import age, escape, plural, title, viewer_zone
@@ -104,7 +105,7 @@ if failures:
                 escape(row["project"]),
                 f'<span class="mono">{escape(row["model"])}</span>',
                 cell(row),
-                blocks.dash(row["message"]),
+                blocks.dash(None if row["failure"] == FailureKind.CLIENT_CONFIGURATION else row["message"]),
                 escape(age(row["at"].to_pydatetime(), now) if row["at"] == row["at"] else "never"),
                 blocks.raw_answers(window, project=row["project"], model=row["model"]),
             )

@@ -82,7 +82,7 @@ else:
     limits = limits.assign(share=limits["remaining"] / limits["limit"]).sort_values(
         ["share", "project", "model"], na_position="last"
     )
-    most = 200
+    most = 40 if project is None else 400
     lines = []
     for row in limits.head(most).to_dict("records"):
         share, known = row["share"], pd.notna(row["share"])
