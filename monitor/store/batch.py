@@ -24,6 +24,7 @@ from monitor.store.tables import (
     limit_buckets,
     observations,
     probe_use,
+    projects,
     target_states,
     transitions,
 )
@@ -68,10 +69,15 @@ class Memory:
             self.known[number] = Known(codec.state_of(row), -1 if at is None else at, answer_id)
 
     def _load_use(self, connection: Connection) -> None:
-        c = probe_use.c
-        today = sa.select(sa.func.max(c.day)).scalar_subquery()
-        paid = sa.select(c.project_id, c.day, c.requests, c.tokens).where(c.day == today, c.probe.in_(_PAID))
+        c, other, p = probe_use.c, probe_use.alias().c, projects.c
+        newest = sa.select(sa.func.max(other.day)).where(other.project_id == p.id).scalar_subquery()
+        # An outer join, so that each project's newest day is sought by itself: its rows of a year need not be read.
+        paid = sa.select(p.id, c.day, c.requests, c.tokens).outerjoin_from(
+            projects, probe_use, sa.and_(c.project_id == p.id, c.day == newest, c.probe.in_(_PAID))
+        )
         for project_id, day, requests, tokens in connection.execute(paid):
+            if day is None:
+                continue
             self.spent[project_id, day] += requests
             self.tokens[project_id, day] += tokens
 

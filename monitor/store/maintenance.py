@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Protocol
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table
@@ -193,7 +193,7 @@ class Pruned:
 
 _SLICE = 5_000
 """Rows forgotten in one transaction: some 20 ms, so that the poller never waits long."""
-_TARGETS = 200
+_OWNERS = 200
 _PRUNED = "pruned_before"
 
 
@@ -223,14 +223,12 @@ def _old(engine: Engine, now: datetime, policy: RetentionPolicy) -> Iterator[sa.
         yield _before(tables.buckets[grain], "start", before)
         yield _before(tables.failures[grain], "start", before)
     yield _before(tables.observations, "at", failures, tables.NOTABLE)
-    with reading(engine) as connection:
-        targets = list(connection.execute(sa.select(tables.targets.c.id).order_by(tables.targets.c.id)).scalars())
-    for first in range(0, len(targets), _TARGETS):
-        some = targets[first], targets[min(first + _TARGETS, len(targets)) - 1]
-        yield _before_of(tables.observations, "at", successes, *some, tables.observations.c.notable == 0)
-        yield _before_of(tables.limit_buckets, "start", minutes, *some)
+    for some in _slices(engine, tables.targets):
+        yield _before_of(tables.observations, "at", successes, some, tables.observations.c.notable == 0)
+        yield _before_of(tables.limit_buckets, "start", minutes, some)
+    for some in _slices(engine, tables.projects):
+        yield _before_of(tables.probe_use, "day", hours, some)
     yield _before(tables.lag_history, "start", minutes)
-    yield _before(tables.probe_use, "day", hours)
     yield _before(tables.heartbeats, "at", minutes)
 
 
@@ -240,14 +238,17 @@ def _before(table: Table, column: str, before: int, *only: sa.ColumnElement[bool
     return sa.delete(table).where(sa.tuple_(*key).in_(old))
 
 
-def _before_of(table: Table, column: str, before: int, first: int, last: int, *only: sa.ColumnElement[bool]) -> sa.Delete:
-    """The same for tables that lie by target: each target's oldest rows are sought by themselves."""
-    t = tables.targets.c.id
-    key: list[Any] = list(table.primary_key)
-    old = (
-        sa.select(*key)
-        .join_from(tables.targets, table, sa.and_(table.c.target_id == t, table.c[column] < before))
-        .where(t.between(first, last), *only)
-        .limit(_SLICE)
-    )
+def _slices(engine: Engine, owners: Table) -> Iterator[sa.Select[int]]:
+    """The rows of `owners`, some at a time."""
+    number = owners.c.id
+    with reading(engine) as connection:
+        found = list(connection.execute(sa.select(number).order_by(number)).scalars())
+    for first in range(0, len(found), _OWNERS):
+        yield sa.select(number).where(number.between(found[first], found[min(first + _OWNERS, len(found)) - 1]))
+
+
+def _before_of(table: Table, column: str, before: int, owners: sa.Select[int], *only: sa.ColumnElement[bool]) -> sa.Delete:
+    """The same for tables that lie by target or project: the oldest rows of each are sought by themselves."""
+    key = list(table.primary_key)
+    old = sa.select(*key).where(key[0].in_(owners), table.c[column] < before, *only).limit(_SLICE)
     return sa.delete(table).where(sa.tuple_(*key).in_(old))

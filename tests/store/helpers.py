@@ -1,6 +1,7 @@
 """Stories and stores for tests: every row is made by the writer itself."""
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -106,6 +107,16 @@ def new_store(url: str) -> tuple[Engine, Writer]:
 def sqlite_url(path: Path) -> str:
     """The URL of a file."""
     return f"sqlite:///{path}"
+
+
+@dataclass(frozen=True)
+class Keep:
+    """How long what is kept."""
+
+    observations: timedelta = timedelta(days=1)
+    failures: timedelta = timedelta(days=3)
+    minutes: timedelta = timedelta(days=2)
+    hours: timedelta = timedelta(days=10)
 
 
 def seed(

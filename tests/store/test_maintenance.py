@@ -7,7 +7,6 @@ import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 
@@ -20,7 +19,7 @@ from monitor.store.engine import Problem, StoreError, open_engine, reading, writ
 from monitor.store.lock import WriterLock
 from monitor.store.record import Writer
 from tests.store.conftest import Store
-from tests.store.helpers import CHECKOUT, START, answer, inventory, limits, new_store, span, sqlite_url, story, targets
+from tests.store.helpers import CHECKOUT, START, Keep, answer, inventory, limits, new_store, span, sqlite_url, story, targets
 
 ALWAYS = Window(START - timedelta(days=400), START + timedelta(days=400))
 
@@ -274,16 +273,6 @@ def test_a_page_that_rotted_on_the_disk_is_found(store: Store, tmp_path: Path) -
 
 
 # --- prune ---------------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class Keep:
-    """How long what is kept."""
-
-    observations: timedelta = timedelta(days=1)
-    failures: timedelta = timedelta(days=3)
-    minutes: timedelta = timedelta(days=2)
-    hours: timedelta = timedelta(days=10)
 
 
 def rows(store: Store, *named: str) -> dict[str, int]:

@@ -1,0 +1,158 @@
+"""No page reads a whole table of history: every query seeks."""
+
+import re
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from monitor.domain.inventory import ProbeKind
+from monitor.domain.observation import Verdict
+from monitor.domain.taxonomy import FailureKind, Lane
+from monitor.domain.timeline import Window
+from monitor.store import maintenance, queries, tables
+from monitor.store.engine import reading
+from monitor.store.record import Writer
+from monitor.store.status import EvidenceFilter
+from tests.store.conftest import Store
+from tests.store.helpers import START, Keep, answer, inventory, span
+
+DAY = Window(START - span("1d"), START)
+HOUR = span("1h")
+HISTORY = {"observations", "transitions", "limit_buckets", "probe_use", "lag_history"} | {
+    table.name for table in (*tables.buckets.values(), *tables.failures.values())
+}
+
+
+def asked(engine: Engine, question: Callable[[Engine], object]) -> list[str]:
+    """The plans, line by line, of every statement that the question sends."""
+    sent: list[tuple[str, object]] = []
+
+    def note(_connection: object, _cursor: object, statement: str, parameters: object, *_rest: object) -> None:
+        sent.append((statement, parameters[0] if isinstance(parameters, list) else parameters))
+
+    sa.event.listen(engine, "before_cursor_execute", note)
+    question(engine)
+    sa.event.remove(engine, "before_cursor_execute", note)
+    assert sent
+    with reading(engine) as connection:
+        return [
+            row[-1]
+            for statement, parameters in sent
+            if statement.lstrip().startswith(("SELECT", "WITH", "DELETE", "INSERT", "UPDATE"))
+            for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
+        ]
+
+
+def read_whole(plan: list[str]) -> set[str]:
+    """The tables of history that a plan reads from end to end: `SCAN name`, and a `SEARCH` without a condition is one too."""
+    found = set()
+    for line in plan:
+        match = re.match(r"(SCAN|SEARCH) (\w+)(.*)", line)
+        if match and match[2] in HISTORY and match[1] == "SCAN":
+            found.add(match[2])
+    return found
+
+
+QUESTIONS: dict[str, Callable[[Engine], object]] = {
+    "data_version": queries.data_version,
+    "heartbeat": queries.heartbeat,
+    "effective_config": queries.effective_config,
+    "fleet": lambda engine: queries.fleet(engine, START),
+    "project": lambda engine: queries.project(engine, "project-7", START),
+    "targets": lambda engine: queries.targets(engine, START),
+    "targets of one": lambda engine: queries.targets(engine, START, "project-7"),
+    "keys": lambda engine: queries.keys(engine, START),
+    "model_matrix": lambda engine: queries.model_matrix(engine, START),
+    "strips": lambda engine: queries.strips(engine, DAY),
+    "failure_trend": lambda engine: queries.failure_trend(engine, DAY, HOUR),
+    "failure_trend by the minute": lambda engine: queries.failure_trend(engine, DAY, span("1m")),
+    "failure_trend of one": lambda engine: queries.failure_trend(engine, DAY, HOUR, "project-7"),
+    "check_counts": lambda engine: queries.check_counts(engine, DAY, span("15m")),
+    "check_counts of one": lambda engine: queries.check_counts(engine, DAY, span("15m"), "project-7"),
+    "latency_trend": lambda engine: queries.latency_trend(engine, DAY, HOUR),
+    "latency_trend of one": lambda engine: queries.latency_trend(engine, DAY, HOUR, "project-7", ProbeKind.AUTH),
+    "rate_limit_trend": lambda engine: queries.rate_limit_trend(engine, DAY, HOUR),
+    "rate_limit_trend of one": lambda engine: queries.rate_limit_trend(engine, DAY, HOUR, "project-7"),
+    "limits_now": queries.limits_now,
+    "limits_history": lambda engine: queries.limits_history(engine, DAY, HOUR, "project-7"),
+    "transitions": lambda engine: queries.transitions(engine, DAY),
+    "transitions of one": lambda engine: queries.transitions(engine, DAY, "project-7"),
+    "lag_trend": lambda engine: queries.lag_trend(engine, DAY),
+    "probe_cost": lambda engine: queries.probe_cost(engine, DAY),
+    "observation": lambda engine: queries.observation(engine, 3, START),
+}
+FILTERS = [
+    EvidenceFilter(),
+    EvidenceFilter(project="project-7"),
+    EvidenceFilter(model="gpt-4o"),
+    EvidenceFilter(key="backend"),
+    EvidenceFilter(status=401),
+    EvidenceFilter(probe=ProbeKind.AUTH),
+    EvidenceFilter(verdict=Verdict.OK),
+    EvidenceFilter(verdict=Verdict.FAILED),
+    EvidenceFilter(project="project-7", lane=Lane.AUTH),
+    EvidenceFilter(failure=FailureKind.RATE_TOKENS),
+    EvidenceFilter(request_id="req_120000"),
+]
+for _number, _where in enumerate(FILTERS):
+    QUESTIONS[f"observations {_number}"] = partial(queries.observations, window=DAY, where=_where)
+
+
+@pytest.fixture
+def filled(store: Store) -> Store:
+    """Twenty projects with something of everything, so that a plan is one that a real store gets."""
+    known = inventory(*(f"project-{number}" for number in range(20)))
+    store.writer.sync_inventory(known, START)
+    store.writer.record([answer(word, check.target, START - span("1h")) for check in known.checks for word in ("ok", "401")], START)
+    return store
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_no_question_of_a_page_reads_a_whole_history(filled: Store, question: str) -> None:
+    plan = asked(filled.pages, QUESTIONS[question])
+    assert read_whole(plan) == set(), plan
+
+
+def test_a_scan_would_be_found(filled: Store) -> None:
+    def scan(engine: Engine) -> None:
+        with reading(engine) as connection:
+            connection.exec_driver_sql(
+                "SELECT count(*) FROM observations WHERE latency_us > 5 UNION SELECT ok FROM hour_buckets"
+            ).all()
+
+    assert read_whole(asked(filled.pages, scan)) == {"observations", "hour_buckets"}
+
+
+@pytest.mark.parametrize("where", [EvidenceFilter(lane=Lane.AUTH), EvidenceFilter(verdict=Verdict.FAILED)])
+def test_failures_are_found_by_the_index_that_holds_failures_alone(filled: Store, where: EvidenceFilter) -> None:
+    plan = asked(filled.pages, lambda engine: queries.observations(engine, DAY, where))
+    assert any("ix_observations_notable (at>" in line for line in plan), plan
+
+
+def test_a_request_id_is_found_by_its_index(filled: Store) -> None:
+    plan = asked(filled.pages, lambda engine: queries.observations(engine, DAY, EvidenceFilter(request_id="req_110000")))
+    assert any("ix_observations_request (request_id=" in line for line in plan), plan
+
+
+def test_the_trend_of_the_fleet_reads_one_row_for_each_bucket_and_not_one_for_each_project(filled: Store) -> None:
+    plan = asked(filled.pages, lambda engine: queries.check_counts(engine, DAY, span("15m")))
+    assert any(re.search(r"quarter_buckets USING PRIMARY KEY \(start=\? AND project_id=\?\)", line) for line in plan), plan
+
+
+def test_recording_reads_no_whole_history(filled: Store) -> None:
+    told = [answer(word, at=START + span("1h")) for word in ("ok", "401", "429", "ok")]
+    plan = asked(filled.engine, lambda engine: filled.writer.record(told, START))
+    assert any("SEARCH observations" in line for line in plan)  # two answers of one millisecond: a free one is sought
+    assert read_whole(plan) == set(), plan
+
+
+def test_a_restart_reads_no_whole_history(filled: Store) -> None:
+    assert read_whole(asked(filled.engine, Writer)) == set()
+
+
+def test_pruning_seeks_the_old_rows_of_each_target(filled: Store) -> None:
+    plan = asked(filled.engine, lambda engine: maintenance.prune(engine, START, Keep()))
+    assert read_whole(plan) <= {"lag_history"}, plan  # a row a minute, from one poller
