@@ -6,6 +6,7 @@ Its lifespan starts the poller, loads what pages need before the first viewer wa
 import contextlib
 import gc
 import os
+import re
 import sys
 import tomllib
 from collections.abc import AsyncIterator
@@ -14,8 +15,9 @@ from typing import Any
 
 import streamlit as st
 from starlette.middleware import Middleware
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
-from streamlit import config
+from streamlit import config, logger
 from streamlit.config_option import ConfigOption
 
 ROOT = Path(__file__).resolve().parent
@@ -36,16 +38,25 @@ def _shut_doors() -> None:
             option = f"{section}.{name}"
             if section != "theme" and config.get_where_defined(option) == ConfigOption.DEFAULT_DEFINITION:
                 config.set_option(option, value)
+    logger.set_log_level(config.get_option("logger.level").upper())
 
 
-class SecurityHeaders:
-    """Pages are not to be framed, sniffed or told about. Plain ASGI: Starlette's own base class disturbs websockets."""
+_PROBED = re.compile(r"/[a-z_]+/_stcore/(health|host-config)")
+"""Streamlit's page looks for its server under its own path first."""
+
+
+class Front:
+    """In front of Streamlit: security headers, and quiet. Plain ASGI: Starlette's own base class disturbs websockets."""
 
     def __init__(self, app: ASGIApp) -> None:
         self._app = app
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Pass on, with headers added to every HTTP answer."""
+        """Pass on, with headers added to every HTTP answer: pages are not to be framed, sniffed or told about."""
+        if scope["type"] == "http" and _PROBED.fullmatch(scope["path"]):
+            # Neither a success, which would make the page's own path the server's, nor an error, which browsers log.
+            await Response(status_code=300)(scope, receive, send)
+            return
 
         async def guarded(message: Message) -> None:
             if message["type"] == "http.response.start":
@@ -78,7 +89,7 @@ async def lifespan(_: Any) -> AsyncIterator[None]:
 
 
 _shut_doors()
-app = st.App("monitor/ui/main.py", lifespan=lifespan, middleware=[Middleware(SecurityHeaders)])
+app = st.App("monitor/ui/main.py", lifespan=lifespan, middleware=[Middleware(Front)])
 
 if __name__ == "__main__":
     from monitor.cli import main

@@ -126,8 +126,8 @@ def up(
     chosen = port or where.port
     if not service.port_is_free(where.address, chosen):
         _refuse(
-            f"{where.address}:{chosen} is in use: another program, perhaps another monitor, serves there. Stop it, or choose another "
-            f"port: `make run PORT=8502`, --port, or [monitor.dashboard] port."
+            f"{where.address}:{chosen} is in use: another program, perhaps another monitor, serves there. Stop it, or choose "
+            f"another port: `make run PORT=8502`, --port, or [monitor.dashboard] port."
         )
     _greet(loaded, where.address, chosen)
     os.environ["MONITOR_CONFIG"] = str(loaded.config) if loaded.config else ""
@@ -156,11 +156,12 @@ def _greet(loaded: "Loaded", address: str, port: int) -> None:
     number = len(loaded.settings.projects)
     if loaded.settings.demo:
         out.print(
-            "[bold]Sample organization[/bold]: nothing here is real. It is an emulator of the OpenAI API on this machine; nothing leaves it."
+            "[bold]Sample organization[/bold]: nothing here is real. An emulator of the OpenAI API runs on this machine; "
+            "nothing leaves it."
         )
         out.print(
-            "To watch your own: put OPENAI_API_KEY and OPENAI_PROJECT_ID into .env, or copy monitor.example.toml to monitor.toml; then "
-            "start again."
+            "To watch your own: put OPENAI_API_KEY and OPENAI_PROJECT_ID into .env, or copy monitor.example.toml to "
+            "monitor.toml; then start again."
         )
     else:
         out.print(f"Watching {number} project{'s' * (number != 1)} from {escape(loaded.settings.source)}.")
@@ -186,6 +187,9 @@ def poll(
     asyncio.run(service.poll(loaded, die_with_stdin=die_with_stdin))
 
 
+_MOMENTS = ["%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d"]
+
+
 @app.command()
 def emulator(
     port: Annotated[int, typer.Option(help="On loopback; 0 takes any.", min=0, max=65535)] = 8180,
@@ -194,7 +198,7 @@ def emulator(
         datetime | None,
         typer.Option(
             help="The moment that the sample's story is told around (UTC).",
-            formats=["%Y-%m-%dT%H:%M:%S.%f%z", "%Y-%m-%dT%H:%M:%S%z", "%Y-%m-%d"],
+            formats=_MOMENTS,
         ),
     ] = None,
     die_with_stdin: DieWithStdin = False,

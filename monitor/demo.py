@@ -7,7 +7,6 @@ Run as a program (`python -m monitor.demo FOLDER`) so that the dashboard does no
 import asyncio
 import json
 import logging
-import shutil
 import socket
 import subprocess
 import sys
@@ -25,6 +24,8 @@ from monitor.openai_api.transport import in_process
 from monitor.poller import Poller
 from monitor.service import ROOT, Loaded, api_client, load, store_of
 from monitor.store import meta, queries
+from monitor.store.engine import Problem, StoreError
+from monitor.store.lock import WriterLock
 from monitor.store.record import Writer
 
 DATABASE = "monitor.db"
@@ -67,19 +68,31 @@ class Sample:
 def prepare(folder: Path) -> Path:
     """Make or continue the sample in `folder`, and give its configuration. Shows progress in the terminal.
 
-    Raises OSError where the folder cannot be written, and `subprocess.CalledProcessError` where the history cannot be made.
+    Raises `StoreError` where another monitor runs on it, or the history cannot be made.
     """
     now = SystemClock().now()
+    # Whoever holds the lock is running on these files: they must not change under it.
+    with WriterLock(f"sqlite:///{(folder / DATABASE).resolve()}"):
+        sample = _made(folder, now)
+    config = _write_config(folder, sample)
+    done = subprocess.run([sys.executable, "-m", "monitor.demo", str(folder)], check=False, cwd=ROOT)  # noqa: S603 - our own program
+    if done.returncode:
+        raise StoreError(Problem.OTHER, f"the sample's history could not be made; remove {folder} and try again")
+    return config
+
+
+def _made(folder: Path, now: datetime) -> Sample:
+    """The sample of `folder`, continued, or a new one where there is none or its story is over."""
     sample = Sample.read(folder)
     if sample is None or now - sample.anchor > timedelta(seconds=FUTURE) - timedelta(days=1) or now < sample.anchor:
-        shutil.rmtree(folder, ignore_errors=True)  # the story is over: another month is made
+        for old in folder.glob(f"{DATABASE}*"):
+            if old.suffix != ".lock":
+                old.unlink(missing_ok=True)
         sample = Sample(now, 0)
     folder.mkdir(parents=True, exist_ok=True)
     sample = Sample(sample.anchor, _usable_port(sample.port))
     sample.write(folder)
-    config = _write_config(folder, sample)
-    subprocess.run([sys.executable, "-m", "monitor.demo", str(folder)], check=True, cwd=ROOT)  # noqa: S603 - our own program
-    return config
+    return sample
 
 
 def emulator_arguments(folder: Path) -> list[str]:
@@ -273,4 +286,9 @@ def _bar() -> Progress:
 
 if __name__ == "__main__":
     logging.basicConfig(level=logging.WARNING)
-    make_history(Path(sys.argv[1]), _bar())
+    try:
+        make_history(Path(sys.argv[1]), _bar())
+    except StoreError as error:
+        sys.exit(str(error))
+    except KeyboardInterrupt:
+        sys.exit(130)

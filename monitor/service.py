@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from monitor.clock import SystemClock
 from monitor.config import ConfigErrors, ConfigWatcher, Settings, configured, find_config, load_settings, open_secrets
@@ -277,13 +278,29 @@ async def children(env: Mapping[str, str], cwd: Path) -> AsyncIterator[Settings]
 
         arguments.insert(0, ["emulator", "--die-with-stdin", *demo.emulator_arguments(loaded.config.parent)])
     started = [Child(*each, cwd=cwd) for each in arguments]
-    for child in started:
-        child.start()
     try:
+        for child in started:
+            child.start()
+            if child is not started[-1]:
+                await _listens(loaded.settings.projects[0].base_url)
         yield loaded.settings
     finally:
         for child in reversed(started):
             await child.stop()
+
+
+async def _listens(url: str, within: float = 10.0) -> None:
+    """Wait until somebody listens at `url`: a poller that is first would record that nobody does."""
+    where = urlsplit(url)
+    until = time.monotonic() + within
+    while time.monotonic() < until:
+        try:
+            _, writer = await asyncio.open_connection(where.hostname, where.port)
+        except OSError:
+            await asyncio.sleep(0.05)
+        else:
+            writer.close()
+            return
 
 
 def port_is_free(address: str, port: int) -> bool:
