@@ -1,0 +1,174 @@
+"""Recording and reading with 2,000 projects of five models each: the largest fleet we promise to serve."""
+
+import sqlite3
+import statistics
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from datetime import UTC, datetime, timedelta
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import Engine
+
+from monitor.domain.inventory import ApiKey, Check, Inventory, KeyKind, ProbeKind, Project, Target
+from monitor.domain.observation import Observation, Verdict
+from monitor.domain.taxonomy import FailureKind
+from monitor.domain.timeline import Window, to_ms
+from monitor.store import queries
+from monitor.store.engine import open_engine
+from monitor.store.migrate import migrate
+from monitor.store.record import Writer
+
+PROJECTS = 2_000
+MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "o4-mini", "gpt-5")
+HOURS = 24
+BATCH = 500
+"""Observations in one commit: what 10,000 checks a minute give in three seconds."""
+ROUNDS = 3
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def fleet() -> Inventory:
+    """2,000 projects with one key, each asked for five models."""
+    projects, checks = [], []
+    for number in range(PROJECTS):
+        name = f"project-{number:04}"
+        key = ApiKey("backend", f"env:KEY_{number}", KeyKind.SERVICE_ACCOUNT)
+        projects.append(Project(name=name, project_id=f"proj_{number}", owner=f"team-{number % 40}", models=MODELS, keys=(key,)))
+        checks += [Check(Target(ProbeKind.MODEL_ACCESS, name, "backend", model), timedelta(minutes=1)) for model in MODELS]
+    return Inventory(tuple(projects), tuple(checks))
+
+
+def minute(known: Inventory, at: datetime) -> list[Observation]:
+    """One answer of every check, spread over the minute; one in twenty is a failure."""
+    found = []
+    for place, check in enumerate(known.checks):
+        ill = place % 20 == at.minute % 20
+        found.append(
+            Observation(
+                target=check.target,
+                at=at + timedelta(milliseconds=6 * place),
+                verdict=Verdict.FAILED if ill else Verdict.OK,
+                failure=FailureKind.RATE_TOKENS if ill else None,
+                status=429 if ill else 200,
+                message="Rate limit reached for … on tokens per min" if ill else None,
+                request_id=f"req_{at:%H%M}{place:06}",
+                latency_ms=80.0 + place * 7 % 900,
+            )
+        )
+    return found
+
+
+def batches_of(told: list[Observation]) -> Iterator[list[Observation]]:
+    """What is committed together."""
+    for first in range(0, len(told), BATCH):
+        yield told[first : first + BATCH]
+
+
+def spent(work: Callable[[], Any]) -> tuple[float, float]:
+    """Seconds of clock and of processor that `work` takes."""
+    clock, processor = time.perf_counter(), time.process_time()
+    work()
+    return time.perf_counter() - clock, time.process_time() - processor
+
+
+def bare(path: Path, rounds: list[list[tuple[Any, ...]]]) -> float:
+    """Processor seconds of plain `sqlite3` for the raw rows alone, in the same commits."""
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("PRAGMA journal_mode=wal")
+        connection.execute("PRAGMA synchronous=normal")
+        connection.execute(
+            "CREATE TABLE observations (target INTEGER, at INTEGER, answer INTEGER, notable INTEGER, latency INTEGER,"
+            " processing INTEGER, request_id TEXT, evidence TEXT, PRIMARY KEY (target, at)) STRICT, WITHOUT ROWID"
+        )
+
+        def write() -> None:
+            for rows in rounds:
+                connection.execute("BEGIN IMMEDIATE")
+                connection.executemany("INSERT INTO observations VALUES (?,?,?,?,?,?,?,?)", sorted(rows))
+                connection.execute("COMMIT")
+
+        return spent(write)[1]
+
+
+def raw_rows(batch: list[Observation], numbers: dict[Target, int]) -> list[tuple[Any, ...]]:
+    """The same observations as the rows that `bare` writes."""
+    return [
+        (numbers[one.target], to_ms(one.at), 1, int(one.failure is not None), int((one.latency_ms or 0) * 1000), None, None, None)
+        for one in batch
+    ]
+
+
+def figures() -> Iterator[dict[str, object]]:
+    """Throughput, processor time beside plain SQLite's, commit latency, and the time of the pages' queries."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "bench.db"
+        engine = open_engine(f"sqlite:///{path}")
+        migrate(engine)
+        writer = Writer(engine)
+        known = fleet()
+        clock, _ = spent(lambda: writer.sync_inventory(known, NOW))
+        yield {"figure": "first_sync_s", "value": round(clock, 2), "projects": PROJECTS, "checks": len(known.checks)}
+        for hour in range(HOURS):
+            writer.record(minute(known, NOW - timedelta(hours=HOURS - hour)), NOW)
+        yield from _recording(writer, known, Path(folder))
+        pages = open_engine(f"sqlite:///{path}", readonly=True)
+        yield from _reading(pages)
+        pages.dispose()
+        engine.dispose()
+        yield {"figure": "bytes_per_observation", "value": round(path.stat().st_size / ((HOURS + ROUNDS) * len(known.checks)))}
+
+
+def _recording(writer: Writer, known: Inventory, folder: Path) -> Iterator[dict[str, object]]:
+    numbers = {check.target: number for number, check in enumerate(known.checks)}
+    clocks, ours, theirs = [], [], []
+    for number in range(ROUNDS):
+        batches = list(batches_of(minute(known, NOW + timedelta(minutes=number))))
+        taken = [spent(partial(writer.record, batch, NOW)) for batch in batches]
+        clocks += [clock for clock, _ in taken]
+        ours.append(sum(processor for _, processor in taken) / len(known.checks) * 1e6)
+        rows = [raw_rows(batch, numbers) for batch in batches]
+        theirs.append(bare(folder / f"bare-{number}.db", rows) / len(known.checks) * 1e6)
+    ranked = sorted(clocks)
+    cpu, yardstick = statistics.median(ours), statistics.median(theirs)
+    yield {"figure": "recorded_per_s", "value": round(ROUNDS * len(known.checks) / sum(clocks)), "batch": BATCH}
+    yield {"figure": "cpu_us_per_observation", "value": round(cpu, 1), "batch": BATCH}
+    yield {
+        "figure": "cpu_over_bare_sqlite",
+        "value": round(cpu / yardstick, 1),
+        "bare_us": round(yardstick, 1),
+        "note": "bare: raw rows only; ours: also health, buckets of three widths, sketches, current state",
+    }
+    yield {
+        "figure": "group_commit_ms",
+        "value": round(statistics.median(ranked) * 1000, 1),
+        "p99": round(ranked[int(0.99 * (len(ranked) - 1))] * 1000, 1),
+        "batch": BATCH,
+    }
+    single = [[one] for one in minute(known, NOW + timedelta(minutes=ROUNDS))[:200]]
+    ones = sorted(spent(partial(writer.record, batch, NOW))[0] for batch in single)
+    yield {"figure": "single_commit_ms", "value": round(ones[100] * 1000, 2), "p99": round(ones[197] * 1000, 2)}
+
+
+def _reading(engine: Engine) -> Iterator[dict[str, object]]:
+    now = NOW + timedelta(minutes=ROUNDS)
+    day = Window(now - timedelta(days=1), now)
+    questions: dict[str, Callable[[], Any]] = {
+        "fleet": lambda: queries.fleet(engine, now),
+        "project": lambda: queries.project(engine, "project-0042", now),
+        "strips": lambda: queries.strips(engine, day),
+        "failure_trend": lambda: queries.failure_trend(engine, day, timedelta(minutes=15)),
+        "check_counts": lambda: queries.check_counts(engine, day, timedelta(minutes=15)),
+        "latency_trend": lambda: queries.latency_trend(engine, day, timedelta(hours=1)),
+        "targets": lambda: queries.targets(engine, now),
+        "model_matrix": lambda: queries.model_matrix(engine, now),
+        "observations": lambda: queries.observations(engine, day),
+    }
+    for name, question in questions.items():
+        question()
+        times = [spent(question)[0] for _ in range(7)]
+        facts = {"rows": len(found)} if hasattr(found := question(), "__len__") else {}
+        yield {"figure": f"{name}_ms", "value": round(statistics.median(times) * 1000, 1), "projects": PROJECTS, **facts}
