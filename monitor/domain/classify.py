@@ -93,7 +93,8 @@ _RATE_CODES = ("rate_limit_exceeded", "rate_limit_error", "rate_limit_reached", 
 RULES: tuple[Rule, ...] = (
     # The key and who sent it.
     _rule(_K.AUTH_WRONG_PROJECT, code=["mismatched_project", "not_authorized_invalid_project"]),
-    _rule(_K.AUTH_WRONG_PROJECT, "project…has been archived and is no longer accessible"),
+    _rule(_K.AUTH_WRONG_PROJECT, "project…has been archived and is no longer accessible", "archived projects cannot be used"),
+    _rule(_K.AUTH_NO_ORGANIZATION, "not have access to the organization tied to the api key"),
     _rule(_K.AUTH_WRONG_ORGANIZATION, code=["mismatched_organization", "invalid_organization"]),
     _rule(_K.AUTH_NO_ORGANIZATION, code=["no_organization"]),
     _rule(
@@ -134,6 +135,7 @@ RULES: tuple[Rule, ...] = (
     _rule(_K.QUOTA_CREDITS, "no credits remaining", "credit balance is", "out of credits"),
     _rule(_K.QUOTA_PROJECT_SPEND, "project…spend limit"),
     _rule(_K.QUOTA_ORGANIZATION_SPEND, "organization…spend limit"),
+    _rule(_K.QUOTA_ORGANIZATION_USAGE, "organization…assigned usage limit"),
     _rule(_K.QUOTA_EXHAUSTED, "exceeded your current quota"),
     _rule(_K.QUOTA_EXHAUSTED, code=["insufficient_quota", "quota_exceeded"]),
     # The model.
@@ -203,54 +205,8 @@ RULES: tuple[Rule, ...] = (
         "not enabled for this organization",
         "not allowed for this organization",
     ),
-    # Overload is said in many words and under any status.
-    _rule(
-        _K.SERVER_OVERLOADED, code=["server_is_overloaded", "service_unavailable_error", "overloaded_error", "engine_overloaded"]
-    ),
-    _rule(_K.SERVER_OVERLOADED, "currently overloaded", "overloaded with other requests", "overloaded or not ready"),
-    # Rates. The message tells which limit; `type` only helps out: an image limit was seen with type "requests".
-    _rule(_K.RATE_SLOW_DOWN, code=["slow_down"]),
-    _rule(_K.RATE_REQUEST_TOO_LARGE, "request too large", "request is too large", code=_RATE_CODES),
-    _rule(_K.RATE_REQUEST_TOO_LARGE, "request too large", status=[429]),
-    _rule(_K.RATE_REQUEST_TOO_LARGE, "request too large for…per min", "request too large for…per day"),
-    _rule(_K.RATE_SLOW_DOWN, "rate increased too quickly", "increase in your request rate", "slow down", status=[429, 503]),
-    _rule(_K.RATE_REQUESTS, metric="requests"),
-    _rule(_K.RATE_TOKENS, metric="tokens"),
-    _rule(_K.RATE_OTHER, metric=""),
-    _rule(_K.SERVER_ERROR, code=["server_error", "internal_server_error", "internal_error", "vector_store_timeout"]),
-    _rule(_K.RATE_TOKENS, code=_RATE_CODES, type=["tokens"]),
-    _rule(_K.RATE_REQUESTS, code=_RATE_CODES, type=["requests"]),
-    _rule(_K.RATE_TOKENS, status=[429], type=["tokens"]),
-    _rule(_K.RATE_REQUESTS, status=[429], type=["requests"]),
-    _rule(_K.RATE_TOKENS, "exceeded token rate limit", "token limit"),
-    _rule(_K.RATE_REQUESTS, "exceeded call rate limit", "request limit reached"),
-    _rule(_K.RATE_REQUESTS, "rate limit reached for requests"),
-    _rule(_K.RATE_OTHER, "rate limit reached", "rate limit exceeded", "rate-limited", "too many requests"),
-    _rule(_K.RATE_OTHER, code=_RATE_CODES),
-    # The same without a code: only the text is left.
-    _rule(_K.AUTH_WRONG_PROJECT, "openai-project header should match"),
-    _rule(_K.AUTH_WRONG_ORGANIZATION, "openai-organization header should match", "no such organization", "invalid organization"),
-    _rule(_K.AUTH_NO_ORGANIZATION, "must be a member of an organization"),
-    _rule(_K.AUTH_ACCOUNT_DEACTIVATED, "account has been deactivated", "account…has been deactivated", "deactivated account"),
-    _rule(_K.AUTH_ACCOUNT_DEACTIVATED, "access was terminated", "account has been suspended", "organization has been disabled"),
-    _rule(
-        _K.AUTH_IP_NOT_ALLOWED, "ip is not authorized", "ip not authorized", "ip address…not authorized", "ip address…not allowed"
-    ),
-    _rule(_K.AUTH_WRONG_REGION_HOST, "incorrect regional hostname"),
-    _rule(
-        _K.ACCESS_REGION_UNSUPPORTED,
-        "country, region, or territory not supported",
-        "not available in your country",
-        "unsupported country",
-    ),
-    _rule(
-        _K.AUTH_INVALID_KEY, code=["invalid_api_key", "api_key_expired", "expired_api_key", "token_expired", "token_invalidated"]
-    ),
-    _rule(_K.AUTH_INVALID_KEY, "incorrect api key", "invalid api key", "api key has expired", "api key has been revoked"),
-    _rule(_K.AUTH_INVALID_KEY, "api key has been disabled", "authentication token…expired", "token has been invalidated"),
-    _rule(_K.CLIENT_CONFIGURATION, code=["unknown_url"]),
-    _rule(_K.CLIENT_CONFIGURATION, "invalid url (", "unknown request url"),
-    # What no rate, key or model is to blame for: somebody else's request was wrong.
+    # What no key, model or policy is to blame for: somebody's request was wrong. Before the texts of limits, because OpenAI quotes
+    # what was sent, and that may be any words.
     _rule(
         _K.CLIENT_BAD_REQUEST,
         code=[
@@ -283,7 +239,81 @@ RULES: tuple[Rule, ...] = (
             "invalid_type",
             "unsupported_value",
             "image_generation_user_error",
+            "integer_below_min_value",
+            "integer_above_max_value",
+            "decimal_below_min_value",
+            "decimal_above_max_value",
+            "array_above_max_length",
+            "array_below_min_length",
+            "string_below_min_length",
+            "empty_string",
+            "empty_array",
         ],
+    ),
+    # Overload is said in many words and under any status.
+    _rule(
+        _K.SERVER_OVERLOADED, code=["server_is_overloaded", "service_unavailable_error", "overloaded_error", "engine_overloaded"]
+    ),
+    _rule(_K.SERVER_OVERLOADED, "currently overloaded", "overloaded with other requests", "overloaded or not ready"),
+    _rule(_K.SERVER_OVERLOADED, "too many requests", "overloaded", "high demand", "high load", "at capacity", status=_SERVER),
+    # Rates. The message tells which limit; `type` only helps out: an image limit was seen with type "requests".
+    _rule(_K.RATE_SLOW_DOWN, code=["slow_down"]),
+    _rule(_K.RATE_REQUEST_TOO_LARGE, "request too large", "request is too large", code=_RATE_CODES),
+    _rule(_K.RATE_REQUEST_TOO_LARGE, "request too large", status=[429]),
+    _rule(_K.RATE_REQUEST_TOO_LARGE, "request too large for…per min", "request too large for…per day"),
+    _rule(_K.RATE_REQUEST_TOO_LARGE, "tokens must be reduced in order to run successfully"),
+    _rule(_K.RATE_REQUESTS, "request/min rate limit", "requests/min rate limit", "request/day rate limit"),
+    _rule(_K.RATE_SLOW_DOWN, "rate increased too quickly", "increase in your request rate", "slow down", status=[429, 503]),
+    _rule(_K.RATE_REQUESTS, metric="requests"),
+    _rule(_K.RATE_TOKENS, metric="tokens"),
+    _rule(_K.RATE_OTHER, metric=""),
+    _rule(_K.SERVER_ERROR, code=["server_error", "internal_server_error", "internal_error", "vector_store_timeout"]),
+    _rule(_K.RATE_TOKENS, code=_RATE_CODES, type=["tokens"]),
+    _rule(_K.RATE_REQUESTS, code=_RATE_CODES, type=["requests"]),
+    _rule(_K.RATE_TOKENS, status=[429], type=["tokens"]),
+    _rule(_K.RATE_REQUESTS, status=[429], type=["requests"]),
+    _rule(_K.RATE_TOKENS, "exceeded token rate limit", "token limit"),
+    _rule(_K.RATE_REQUESTS, "exceeded call rate limit", "request limit reached"),
+    _rule(_K.RATE_REQUESTS, "rate limit reached for requests"),
+    _rule(_K.RATE_OTHER, "rate limit reached", "rate limit exceeded", "rate-limited", "too many requests"),
+    _rule(_K.RATE_OTHER, code=_RATE_CODES),
+    # The same without a code: only the text is left.
+    _rule(_K.AUTH_WRONG_PROJECT, "openai-project header should match"),
+    _rule(_K.AUTH_WRONG_ORGANIZATION, "openai-organization header should match", "no such organization", "invalid organization"),
+    _rule(_K.AUTH_NO_ORGANIZATION, "must be a member of an organization"),
+    _rule(_K.AUTH_ACCOUNT_DEACTIVATED, "account has been deactivated", "account…has been deactivated", "deactivated account"),
+    _rule(
+        _K.AUTH_ACCOUNT_DEACTIVATED,
+        "access was terminated",
+        "account has been suspended",
+        "account has been disabled",
+        "organization has been disabled",
+        "organization has been deactivated",
+        "organization has been suspended",
+    ),
+    _rule(
+        _K.AUTH_IP_NOT_ALLOWED, "ip is not authorized", "ip not authorized", "ip address…not authorized", "ip address…not allowed"
+    ),
+    _rule(_K.AUTH_WRONG_REGION_HOST, "incorrect regional hostname"),
+    _rule(
+        _K.ACCESS_REGION_UNSUPPORTED,
+        "country, region, or territory not supported",
+        "not available in your country",
+        "unsupported country",
+    ),
+    _rule(
+        _K.AUTH_INVALID_KEY, code=["invalid_api_key", "api_key_expired", "expired_api_key", "token_expired", "token_invalidated"]
+    ),
+    _rule(_K.AUTH_INVALID_KEY, code=["token_revoked"]),
+    _rule(_K.AUTH_INVALID_KEY, "incorrect api key", "invalid api key", "api key…expired", "api key…revoked", status=_REFUSED),
+    _rule(_K.AUTH_INVALID_KEY, "incorrect api key", "invalid api key", "api key has expired", "api key has been revoked"),
+    _rule(_K.AUTH_INVALID_KEY, "invalid authentication", status=[401]),
+    _rule(_K.AUTH_INVALID_KEY, "api key has been disabled", "authentication token…expired", "token has been invalidated"),
+    _rule(_K.CLIENT_CONFIGURATION, code=["unknown_url"]),
+    _rule(_K.CLIENT_CONFIGURATION, "invalid url (", "unknown request url"),
+    # OAuth: a workload's token was not exchanged for a key. It comes as 400 too, and is no bad request.
+    _rule(
+        _K.AUTH_UNKNOWN, code=["invalid_grant", "invalid_client", "invalid_subject_token", "invalid_token", "unauthorized_client"]
     ),
     # The envelope alone, by status.
     _rule(_K.AUTH_UNKNOWN, status=_REFUSED, form=[Form.ENVELOPE]),
@@ -297,6 +327,7 @@ RULES: tuple[Rule, ...] = (
     _rule(_K.NETWORK_NOT_OPENAI, status=[511], form=list(Form)),
     _rule(_K.SERVER_ERROR, "upstream connect error", "no healthy upstream", "upstream request timeout"),
     _rule(_K.SERVER_ERROR, status=_SERVER, form=list(Form), edge=True),
+    _rule(_K.CLIENT_BAD_REQUEST, status=[413, 414, 431], form=list(Form), edge=True),
     _rule(_K.NETWORK_NOT_OPENAI, status=range(200, 600), form=[Form.TEXT, Form.HTML]),
     _rule(_K.NETWORK_NOT_OPENAI, form=[Form.HTML]),
 )

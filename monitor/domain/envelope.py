@@ -71,7 +71,7 @@ def _error_answer(answer: WireAnswer) -> Said:
         return _said(error, answer.status, edge=edge)
     if isinstance(parsed, dict):  # FastAPI's "detail", a gateway's "message": JSON, but not OpenAI's
         words = next((parsed[name] for name in ("message", "detail", "msg", "title") if isinstance(parsed.get(name), str)), "")
-        return _spoken(answer.status, Form.TEXT, words, edge=edge)
+        return _spoken(answer.status, Form.ENVELOPE if _from_openai(answer) else Form.TEXT, words, edge=edge)
     text = parsed if isinstance(parsed, str) else body[:_READ].decode("utf-8", "replace").strip()
     if text[:1] == "<":
         known = not answer.headers and ("cloudflare" in text.lower() or "openai" in text.lower())
@@ -269,6 +269,11 @@ def _header(answer: WireAnswer, wanted: str) -> str:
 def _from_api(answer: WireAnswer) -> bool:
     """Whether the headers show that OpenAI's API answered, not only the edge before it."""
     return any(name[:7].lower() == "openai-" or name.lower() == "x-request-id" for name, _ in answer.headers)
+
+
+def _from_openai(answer: WireAnswer) -> bool:
+    """Whether a header shows it that nobody else sends: many gateways give a request id."""
+    return any(name[:7].lower() == "openai-" for name, _ in answer.headers)
 
 
 def _from_edge(answer: WireAnswer) -> bool:
