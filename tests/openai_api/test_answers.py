@@ -106,6 +106,16 @@ async def test_key_project_and_organization_are_sent_as_configured() -> None:
     assert neither.all("openai-project") == neither.all("openai-organization") == []
 
 
+async def test_nothing_else_is_told() -> None:
+    async with server(reply()) as there:
+        await ask(there.url)
+    names = {name.lower() for name, _ in there.asked[0].headers}
+    ours = {"authorization", "openai-project", "accept", "accept-encoding", "user-agent"}
+    assert {name for name in names if not name.startswith("x-stainless-")} - {"host", "connection"} == ours
+    assert names & {"x-stainless-os", "x-stainless-arch", "x-stainless-runtime-version"} == set()
+    assert there.asked[0].all("user-agent")[0].startswith("AsyncOpenAI/Python ")
+
+
 async def test_keys_that_share_a_pool_are_not_mixed_up() -> None:
     keys = [f"sk-proj-TEST-{number:03}-notakey" for number in range(5)]
     async with server(reply()) as there, client() as api:
