@@ -47,13 +47,9 @@ def asked(engine: Engine, question: Callable[[Engine], object]) -> list[str]:
 
 
 def read_whole(plan: list[str]) -> set[str]:
-    """The tables of history that a plan reads from end to end: `SCAN name`, and a `SEARCH` without a condition is one too."""
-    found = set()
-    for line in plan:
-        match = re.match(r"(SCAN|SEARCH) (\w+)(.*)", line)
-        if match and match[2] in HISTORY and match[1] == "SCAN":
-            found.add(match[2])
-    return found
+    """The tables of history that a plan reads from end to end, with an index or without."""
+    scanned = {match[1] for line in plan if (match := re.match(r"SCAN (\w+)", line))}
+    return scanned & HISTORY
 
 
 QUESTIONS: dict[str, Callable[[Engine], object]] = {
