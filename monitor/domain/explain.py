@@ -76,12 +76,19 @@ def explain(answer: WireAnswer) -> Explanation:
 
 
 def split(text: str) -> list[str]:
-    """What in `text` is explained one by one: its lines, or all of it where it is one document, exception or answer of curl."""
+    """What in `text` is explained one by one: its lines, or all of it where it is one document, exception or answer of curl.
+
+    Only line feeds end a line: JSON may hold every other separator that `str.splitlines` knows.
+    """
     whole = text.strip()
-    lines = [line for line in text.splitlines() if line.strip()]
-    if len(lines) > 1 and (_STATUS_LINE.match(whole) or isinstance(parse_json(_encoded(whole)), dict) or _is_one_exception(lines)):
+    lines = [line.removesuffix("\r") for line in text.split("\n") if line.strip()]
+    if len(lines) > 1 and (_is_curl(whole) or isinstance(parse_json(_encoded(whole)), dict) or _is_one_exception(lines)):
         return [whole]
     return lines
+
+
+def _is_curl(text: str) -> bool:
+    return _STATUS_LINE.match(text) is not None or (text[:2] in ("* ", "> ") and "\n< HTTP/" in text)
 
 
 def _is_one_exception(lines: list[str]) -> bool:
@@ -208,7 +215,7 @@ _STATUS_SAID = re.compile(
     |\bHTTP/\d(?:\.\d)?"?\s+(\d{3})\b
     |\bstatus(?:[_\ ]?code)?["']?\s*[:=]?\s*["']?(\d{3})\b
     |(?:Error):?\s{1,5}(\d{3})\s
-    |^\s*(\d{3})\b(?!-)
+    |^\s*([2-5]\d\d)\b(?![-.:/])
     |\b(4\d\d|5\d\d)\s+(?:Unauthorized|Forbidden|Not\ Found|Too\ Many\ Requests|Bad\ Request|Internal\ Server\ Error|Bad\ Gateway
         |Service\ Unavailable|Gateway\ Time-?out|\{)""",
     re.VERBOSE | re.IGNORECASE,

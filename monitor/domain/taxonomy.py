@@ -1,7 +1,7 @@
 """What can go wrong, and what is known of each kind before looking at its context.
 
 The identifiers are stable: stored, exported and shown. To add one: a member of `FailureKind`, its row in `KINDS`, a rule
-in `classify`, its words in `diagnosis`, its fault in the emulator. Tests fail until all five are there.
+in `classify`, its words in `words`, its fault in the emulator. Tests fail until all five are there.
 """
 
 from dataclasses import dataclass
