@@ -90,7 +90,7 @@ def empty(headline: str, what_to_do: str) -> None:
 def banner(health: Health, headline: str, text: str) -> str:
     """Something that must not be overlooked."""
     how = look(health)
-    return f'<div class="banner {how.css}" role="alert"><b>{how.shape} {escape(headline)}</b><span>{inline(text)}</span></div>'
+    return f'<div class="banner {how.css}" role="alert"><b>{how.shape} {escape(headline)}</b><span>{escape(text)}</span></div>'
 
 
 def no_database(error: StoreError) -> None:
@@ -117,7 +117,7 @@ def data_age(beat: Heartbeat | None, config: EffectiveConfig | None, now: dateti
         loud += banner(
             Health.FAILING,
             "The poller has never run",
-            "No check has been made, so nothing here is known. Start it with `make run` or `python -m monitor poll`.",
+            "No check has been made, so nothing here is known. Start it with “make run” or “python -m monitor poll”.",
         )
     elif beat.late(now):
         silence = span((now - beat.at).total_seconds())

@@ -1,6 +1,7 @@
 """Larger pieces that pages share: tables of keys, checks, changes and answers."""
 
 import json
+import re
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from itertools import groupby
@@ -35,6 +36,9 @@ from monitor.ui.format import (
     words,
 )  # fmt: skip
 from monitor.ui.theme import look
+
+_ISO_DURATION = re.compile(r"P(?=.)(?:(\d+)D)?(?:T(?=.)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?", re.ASCII)
+"""How lengths of time stand in the stored configuration."""
 
 KINDS_OF_KEYS = {
     KeyKind.PROJECT_USER: "user's key of the project",
@@ -343,4 +347,7 @@ def _said(value: Any) -> str:
         return "; ".join(_said(each) for each in value) or MISSING
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, str) and (length := _ISO_DURATION.fullmatch(value)):
+        days, hours, minutes, seconds = (float(part or 0) for part in length.groups())
+        return span(days * 86_400 + hours * 3_600 + minutes * 60 + seconds)
     return MISSING if value is None else str(value)

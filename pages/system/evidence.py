@@ -58,7 +58,7 @@ where = EvidenceFilter(
 )
 # The rows stand still while they are read: without this a click would select another row, because new ones came on top.
 asked_for = (where, filters.window_name())
-with five, st.container(horizontal=True, horizontal_alignment="right"):
+with five:
     again = st.button("Look again", help="Take in what came since the page was opened")
 if again or st.session_state.get("evidence.asked") != asked_for:
     st.session_state["evidence.asked"] = asked_for
