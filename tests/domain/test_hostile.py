@@ -1,6 +1,7 @@
 """Whatever comes over the wire gives a result, and no secret gets through."""
 
 import json
+import re
 import sys
 from datetime import datetime, timedelta
 
@@ -111,11 +112,12 @@ def test_fifty_megabytes_are_read_without_parsing_them() -> None:
     assert classify(WireAnswer(500, (("x-request-id", "req_1"),), noise)).failure == "server.error"
 
 
-ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
-SECRETS = st.tuples(
-    st.sampled_from(["sk-proj-FAKE", "sk-svcacct-FAKE", "sk-FAKE", "sk-None-FAKE", "sk-admin-FAKE"]),
-    st.text(alphabet=ALPHABET + "_-", min_size=32, max_size=150),
-).map("".join)
+LETTERS = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz_-"
+RANDOM = st.text(alphabet=LETTERS, min_size=22, max_size=100).map(lambda text: re.sub("(..)", r"\g<1>7", text))
+"""Digits between letters, so that no stretch of a secret is a word that stands there anyway."""
+SECRETS = st.tuples(st.sampled_from(["sk-proj-FAKE", "sk-svcacct-FAKE", "sk-FAKE", "sk-None-FAKE", "sk-admin-FAKE"]), RANDOM).map(
+    "".join
+)
 AROUND = st.sampled_from(
     [
         "{}", "Bearer {}", "key={}&x=1", "'{}'", '"{}"', "Authorization: Bearer {}\\n", "b'Bearer {}\\r\\n'", "x\\n{} y", "({})",

@@ -1,6 +1,7 @@
 """No secret of any shape survives, and words that are none do."""
 
 import json
+import re
 
 import pytest
 from hypothesis import given, settings
@@ -9,8 +10,9 @@ from hypothesis import strategies as st
 from monitor.domain.inventory import fingerprint
 from monitor.domain.redact import clean, echoed_key, label, redact, redact_body, tail, template
 
-BODY = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ0123456789"
-RANDOM = st.text(alphabet=BODY, min_size=36, max_size=74)
+LETTERS = "abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ"
+RANDOM = st.text(alphabet=LETTERS, min_size=24, max_size=50).map(lambda text: re.sub("(..)", r"\g<1>7", text))
+"""Digits between letters, so that no stretch of it is a word that stands there anyway."""
 KEYS = [
     "sk-{}",
     "sk-proj-{}",
@@ -71,7 +73,6 @@ def shown(secret: str, text: str, most: int = 4) -> str:
 @given(RANDOM, st.sampled_from(AROUND))
 @pytest.mark.parametrize("shape", KEYS)
 def test_a_key_of_any_shape_is_hidden_wherever_it_stands(shape: str, random: str, around: str) -> None:
-    random = "Q7" + random  # a run without any digit or capital letter is a word
     text = around.replace("{}", shape.replace("{}", random))
     assert shown(random, redact(text)) == ""
     assert shown(random, redact(json.dumps({"error": {"message": text}}))) == ""
