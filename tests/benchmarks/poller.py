@@ -147,13 +147,14 @@ async def _bare(program: str, url: str, requests: int) -> dict[str, float]:
             await asyncio.gather(*(some(paths) for _ in range(AT_ONCE)))
 
         await all_of(WARM)
-        with _measured(requests) as figures:
+        with _measured() as figures:
             await all_of(requests)
+            figures["requests"] = requests
     return figures
 
 
 @asynccontextmanager
-async def _poller(url: str, projects: int, concurrency: int) -> AsyncIterator[Any]:
+async def _poller(url: str, projects: int, concurrency: int, interval: str) -> AsyncIterator[Any]:
     """The poller as the service makes it, over a configuration file, keys in the environment and a SQLite file."""
     from monitor.clock import SystemClock
     from monitor.openai_api.client import ApiClient
@@ -164,7 +165,7 @@ async def _poller(url: str, projects: int, concurrency: int) -> AsyncIterator[An
 
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        (folder / "monitor.toml").write_text(_configuration(url, projects, concurrency))
+        (folder / "monitor.toml").write_text(_configuration(url, projects, concurrency, interval))
         keys = {f"KEY_{number}": f"sk-proj-TEST-{number:06}-notakey" for number in range(projects)}
         loaded = load(None, {**keys, "MONITOR_DATABASE_URL": f"sqlite:///{folder}/bench.db"}, folder)
         with store_of(loaded.settings) as engine:
@@ -180,8 +181,8 @@ async def _poller(url: str, projects: int, concurrency: int) -> AsyncIterator[An
                 )
 
 
-def _configuration(url: str, projects: int, concurrency: int) -> str:
-    head = f'[monitor.intervals]\nauth = "60s"\nmodel_access = "60s"\n[monitor.poller]\nconcurrency = {concurrency}\n'
+def _configuration(url: str, projects: int, concurrency: int, interval: str) -> str:
+    head = f'[monitor.intervals]\nauth = "{interval}"\nmodel_access = "{interval}"\n[monitor.poller]\nconcurrency = {concurrency}\n'
     return head + "".join(
         f'[[projects]]\nname = "project-{number}"\nproject_id = "proj_{number:06}"\nbase_url = "{url}"\ninference = "off"\n'
         f'models = {json.dumps(MODELS)}\nkeys = [{{ label = "backend", secret = "env:KEY_{number}" }}]\n'
@@ -190,24 +191,30 @@ def _configuration(url: str, projects: int, concurrency: int) -> str:
 
 
 async def _road(url: str, requests: int) -> dict[str, float]:
-    """Every check of enough projects once: asked, read, classified and committed in groups."""
-    async with _poller(url, requests // len(PATHS), AT_ONCE) as poller:
+    """Every check of enough projects once: asked, read, classified and committed in groups, as fast as it goes."""
+    async with _poller(url, requests // len(PATHS), AT_ONCE, "60s") as poller:
         await poller.run_once()
         before = poller.checks
-        with _measured(requests) as figures:
-            recorded = await poller.run_once()
-        assert poller.checks - before == len(recorded) >= requests
-        assert sum(each.observation.verdict != "ok" for each in recorded) <= 1  # the endpoint needs no key, so control fails
+        with _measured() as figures:
+            await poller.run_once()
+            figures["requests"] = poller.checks - before
+        _all_good(poller)
     return figures
+
+
+def _all_good(poller: Any) -> None:
+    """The endpoint needs no key: only the control check may fail."""
+    bad = {what: number for what, number in poller.counts.items() if what[1] != "ok" and what[0]}
+    assert not bad, bad
 
 
 async def _minute(url: str) -> dict[str, float]:
     """Two thousand projects on their schedule."""
-    async with _poller(url, PROJECTS, 128) as poller:
+    async with _poller(url, PROJECTS, 128, "60s") as poller:
         stop = asyncio.Event()
         running = asyncio.create_task(poller.run(stop))
         loop = asyncio.get_running_loop()
-        begun = (time.process_time(), poller.checks)
+        cpu = _cpu()
         lag = loop.create_future()
 
         def end() -> None:
@@ -216,17 +223,20 @@ async def _minute(url: str) -> dict[str, float]:
 
         loop.call_later(MINUTE, end)
         await running
-        cpu, checks = time.process_time() - begun[0], poller.checks
-        failed = sum(number for (_, verdict, _), number in poller.counts.items() if verdict != "ok")
-        return {"lag_p99_ms": await lag, "checks": checks, "failed": failed, "cpu_ms": cpu / checks * 1000, "rss_mb": _rss_mb()}
+        _all_good(poller)
+        checks = poller.checks
+        cpu_ms = (_cpu() - cpu) / checks * 1000
+        return {"lag_p99_ms": await lag, "checks": checks, "cpu_ms": cpu_ms, "rss_mb": _rss_mb()}
 
 
 @contextmanager
-def _measured(requests: int) -> Iterator[dict[str, float]]:
+def _measured() -> Iterator[dict[str, float]]:
+    """What the block costs by the number of `requests` that it notes."""
     figures: dict[str, float] = {}
     cpu, wall = _cpu(), time.perf_counter()
     yield figures
-    figures.update(cpu_ms=(_cpu() - cpu) / requests * 1000, per_second=requests / (time.perf_counter() - wall), rss_mb=_rss_mb())
+    cpu, wall = _cpu() - cpu, time.perf_counter() - wall
+    figures.update(cpu_ms=cpu / figures["requests"] * 1000, per_second=figures["requests"] / wall, rss_mb=_rss_mb())
 
 
 def _cpu() -> float:
@@ -271,7 +281,7 @@ def figures() -> Iterator[dict[str, object]]:
     yield {"figure": "cpu_road_over_bare_sdk", "value": round(cpu["road"] / cpu["sdk"], 2), "goal": 1.6}
     with endpoint(0.25) as url:
         held = _run("minute", url)
-    about = {"projects": PROJECTS, "checks": held["checks"], "failed": held["failed"], "seconds": MINUTE}
+    about = {"projects": PROJECTS, "checks": held["checks"], "seconds": MINUTE}
     yield {"figure": "lag_p99_ms_12000_checks_a_minute", "value": round(held["lag_p99_ms"], 1), "goal": 2000, **about}
     yield {"figure": "rss_mb_12000_checks_a_minute", "value": round(held["rss_mb"]), "goal": 250}
     yield {"figure": "cpu_ms_per_check_12000_checks_a_minute", "value": round(held["cpu_ms"], 3)}
