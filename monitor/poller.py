@@ -11,7 +11,7 @@ import itertools
 import logging
 import os
 import platform
-from collections import Counter, deque
+from collections import Counter, defaultdict, deque
 from collections.abc import Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -24,6 +24,7 @@ from monitor.clock import Clock
 from monitor.config import ConfigErrors, ProjectSettings, Settings, inventory
 from monitor.domain.inventory import Check, ProbeKind, Target
 from monitor.domain.observation import Observation
+from monitor.domain.taxonomy import Lane
 from monitor.openai_api.client import ApiClient
 from monitor.openai_api.observe import ProbeRequest
 from monitor.openai_api.probes import PROBES
@@ -48,6 +49,8 @@ LOOK_EVERY = 2.0
 LAST_MOMENT = 5.0
 """Seconds that running checks get when the poller stops."""
 TOKENS_FOR_A_CALL = 25
+_Owner = tuple[str | None, str | None]
+"""Project and key."""
 _PAID = (ProbeKind.INFERENCE, ProbeKind.DENIED_MODEL)
 
 
@@ -60,6 +63,8 @@ class Job:
     """None for control checks, which belong to a host."""
     due: float
     running: bool = False
+    ill: Lane | None = None
+    """The lane of its failure while it is ill."""
     gone: bool = False
     """No longer configured: a running check may end, but nobody wants its answer."""
 
@@ -111,6 +116,7 @@ class Poller:
         self.counts: Counter[tuple[str, str, str]] = Counter()
         """Recorded since the start, by project, verdict and failure."""
         self.last_commit: datetime | None = None
+        self.last_beat: datetime | None = None
         self.started_at = clock.now()
         self._secrets = secrets
         self._generation = -1
@@ -127,6 +133,9 @@ class Poller:
         self._finished: list[Observation] = []
         self._lags: deque[tuple[float, float]] = deque()
         self._wake = asyncio.Event()
+        self._asleep_until = 0.0
+        self._fingerprints: dict[_Owner, str | None] = {}
+        self._of_key: dict[_Owner, list[Job]] = {}
         # One thread, so that the writer is used by one at a time and commits keep their order.
         self._thread = ThreadPoolExecutor(1, "store")
 
@@ -186,6 +195,8 @@ class Poller:
         if not job.gone:
             job.due = due
             heapq.heappush(self._heap, (due, next(self._number), job))
+            if due < self._asleep_until:
+                self._wake.set()
 
     def _note_lag(self, at: float, lag: float) -> None:
         self._lags.append((at, lag))
@@ -230,13 +241,24 @@ class Poller:
     def _after(self, recorded: Recorded) -> None:
         """Move the next check of a target where its answer asks for it."""
         job = self._jobs.get(recorded.observation.target)
-        if job is None or job.running:
+        if job is None:
+            return
+        was, job.ill = job.ill, recorded.state.failure.lane if recorded.state.failure else None
+        if was is not None and job.ill is None and job.project is not None:
+            self._ask_siblings(job, was)
+        if job.running:
             return
         delay = next_delay(job.check.target.probe, job.check.interval, recorded.state, recorded.look_again_after)
         if delay != job.check.interval:
             asked = asyncio.get_running_loop().time() - (self._clock.now() - recorded.observation.at).total_seconds()
             self._plan(job, asked + delay.total_seconds())
-            self._wake.set()
+
+    def _ask_siblings(self, job: Job, lane: Lane) -> None:
+        """What mended one check of a key has most likely mended the others that it broke: they are asked at once."""
+        now = asyncio.get_running_loop().time()
+        for other in self._of_key[job.check.target.project, job.check.target.key]:
+            if other.ill is lane and not other.running and other.due > now:
+                self._plan(other, now)
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -254,6 +276,11 @@ class Poller:
             self._writer.save_effective_config(settings.source, settings.redacted(), now)
 
         await self._in_thread(store)
+        fingerprints: dict[_Owner, str | None] = {
+            (each.name, key.label): key.fingerprint for each in wanted.projects for key in each.keys
+        }
+        rotated = {name for name, mark in fingerprints.items() if name in self._fingerprints and self._fingerprints[name] != mark}
+        self._fingerprints = fingerprints
         projects = {project.name: project for project in settings.projects}
         checks = {check.target: check for check in wanted.checks}
         for target in self._jobs.keys() - checks.keys():
@@ -265,11 +292,14 @@ class Poller:
             if job is None:
                 job = self._jobs[target] = Job(check, project, 0.0)
                 self._plan(job, start + first_delay(target, check.interval, len(checks)).total_seconds())
-            elif (job.check, job.project) != (check, project):
-                sooner = check.interval < job.check.interval or project != job.project
+            elif (job.check, job.project) != (check, project) or (target.project, target.key) in rotated:
+                sooner = check.interval < job.check.interval or project != job.project or (target.project, target.key) in rotated
                 job.check, job.project = check, project
                 if sooner and not job.running:
                     self._plan(job, min(job.due, start + first_delay(target, check.interval, len(checks)).total_seconds()))
+        self._of_key = defaultdict(list)
+        for job in self._jobs.values():
+            self._of_key[job.check.target.project, job.check.target.key].append(job)
         self._wake.set()
 
     async def look_after_configuration(self) -> None:
@@ -308,6 +338,7 @@ class Poller:
         """Store a heartbeat."""
         mine = self.heartbeat()
         await self._in_thread(lambda: self._writer.beat(mine))
+        self.last_beat = mine.at
 
     # Loops ----------------------------------------------------------------------------------------------------------------------
 
@@ -327,6 +358,7 @@ class Poller:
                 again = self.tick()
                 # At least 10 ms: twelve thousand checks a minute are due every 5 ms, and need not each wake the loop.
                 wait = min(max(again - loop.time(), 0.01), 60.0)
+                self._asleep_until = loop.time() + wait
                 with contextlib.suppress(TimeoutError):
                     await asyncio.wait_for(self._wake.wait(), wait)
                 self._wake.clear()

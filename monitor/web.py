@@ -35,7 +35,7 @@ def create_app(poller: Poller, engine: Engine, clock: Clock) -> Starlette:
         return Response(metrics.exposition(poller, fleet), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def healthz(_: Request) -> Response:
-        newest = max(poller.started_at, poller.last_commit or poller.started_at)
+        newest = max(at for at in (poller.started_at, poller.last_commit, poller.last_beat) if at is not None)
         well = clock.now() - newest < SILENT and poller.store_error is None
         age = (clock.now() - newest).total_seconds()
         said = {

@@ -4,9 +4,12 @@ One function a failure, named in `REFUSALS` by the identifier that the monitor's
 """
 
 import json
+import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
+
+from monitor.emulator.limits import go_duration
 
 
 @dataclass(frozen=True)
@@ -129,8 +132,8 @@ def region(ask: Ask) -> Answer:
     return Answer(401, json.dumps(body).encode())
 
 
-def limited(ask: Ask, metric: str, per: str, limit: int, used: int, requested: int, wait: str, *, project: bool) -> Answer:
-    """A 429 that names the limit. Whose it is stands in the text alone."""
+def limited(ask: Ask, metric: str, per: str, limit: int, used: int, requested: int, wait: float, *, project: bool) -> Answer:
+    """A 429 that names the limit, and how many seconds to wait. Whose limit it is stands in the text alone."""
     short = {"requests": "R", "tokens": "T", "images": "I"}.get(metric, "R") + {"min": "PM", "day": "PD"}.get(per, "PM")
     whose = (
         f"for project {ask.project} organization {ask.organization}"
@@ -139,11 +142,10 @@ def limited(ask: Ask, metric: str, per: str, limit: int, used: int, requested: i
     )
     text = (
         f"Rate limit reached {whose} on {metric} per {per} ({short}): Limit {limit}, Used {used}, Requested {requested}. Please try again in "
-        f"{wait}. Visit https://platform.openai.com/account/rate-limits to learn more."
+        f"{go_duration(wait)}. Visit https://platform.openai.com/account/rate-limits to learn more."
     )
-    seconds = max(1, round(float(wait.rstrip("s")))) if wait.endswith("s") and not wait.endswith("ms") else 1
     kind = metric if metric in ("requests", "tokens") else "requests"
-    return error(429, text, "rate_limit_exceeded", kind, headers={"retry-after": str(seconds)})
+    return error(429, text, "rate_limit_exceeded", kind, headers={"retry-after": str(max(1, math.ceil(wait)))})
 
 
 def too_large(ask: Ask) -> Answer:
@@ -204,9 +206,9 @@ REFUSALS: dict[str, Callable[[Ask], Answer]] = {
         403, "Country, region, or territory not supported", "unsupported_country_region_territory", "request_forbidden"
     ),
     "access.policy": policy,
-    "rate.requests": lambda ask: limited(ask, "requests", "min", 500, 500, 1, "0.12s", project=bool(ask.detail.get("project"))),
-    "rate.tokens": lambda ask: limited(ask, "tokens", "min", 30000, 29800, 640, "0.88s", project=bool(ask.detail.get("project"))),
-    "rate.other": lambda ask: limited(ask, "images", "min", 5, 5, 1, "12s", project=False),
+    "rate.requests": lambda ask: limited(ask, "requests", "min", 500, 500, 1, 0.12, project=bool(ask.detail.get("project"))),
+    "rate.tokens": lambda ask: limited(ask, "tokens", "min", 30000, 29800, 640, 0.88, project=bool(ask.detail.get("project"))),
+    "rate.other": lambda ask: limited(ask, "images", "min", 5, 5, 1, 12.0, project=False),
     "rate.request_too_large": too_large,
     "rate.slow_down": lambda _: error(
         429,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from monitor.emulator.answers import REFUSALS, Answer, Ask, limited
-from monitor.emulator.limits import Bucket, Traffic, go_duration, nobody
+from monitor.emulator.limits import Bucket, Traffic, nobody
 
 T = TypeVar("T")
 
@@ -328,9 +328,7 @@ class World:
                 headers[f"x-ratelimit-remaining-{prefix}{metric}"] = str(left)
                 headers[f"x-ratelimit-reset-{prefix}{metric}"] = bucket.reset(now)
                 if wait:
-                    refusal = limited(
-                        ask, metric, "min", bucket.limit, bucket.limit - left, wanted, go_duration(wait), project=bool(prefix)
-                    )
+                    refusal = limited(ask, metric, "min", bucket.limit, bucket.limit - left, wanted, wait, project=bool(prefix))
                     return refusal, headers
         return None, headers
 
