@@ -1,7 +1,7 @@
 """Frames as figures: pure, without data no line, times in the viewer's zone. Where nothing was measured there is a gap."""
 
 import html
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import timedelta, tzinfo
 
 import pandas as pd
@@ -11,7 +11,7 @@ from monitor.domain.timeline import Window
 from monitor.ui.format import title, visible, zone_name
 from monitor.ui.theme import SERIES, kind_colour
 
-HEIGHT = 260
+HEIGHT = 245
 CONFIG = {"displaylogo": False, "modeBarButtonsToRemove": ["select2d", "lasso2d", "autoScale2d"]}
 _GRID = "rgba(128,140,155,.22)"
 _INK = "#7a8591"
@@ -30,37 +30,30 @@ def rate_limits(frame: pd.DataFrame, window: Window, step: timedelta, zone: tzin
 def _stacked(frame: pd.DataFrame, window: Window, step: timedelta, zone: tzinfo, what: str) -> go.Figure:
     figure = _figure(window, zone, what)
     totals = frame.groupby("failure")["count"].sum().sort_values(ascending=False)
-    width = step.total_seconds() * 1000
     for kind in totals.index:
         part = frame[frame["failure"] == kind].groupby("start")["count"].sum().reset_index()
-        figure.add_bar(
-            x=_local(part["start"] + step / 2, zone),
-            y=part["count"].to_numpy(),
-            name=_name(title(str(kind))),
-            width=width * 0.9,
-            marker={"color": kind_colour(str(kind)), "line": {"width": 0}},
-            hovertemplate="%{y:,}",
-        )
+        _bars(figure, part["start"], part["count"], step, zone, title(str(kind)), kind_colour(str(kind)), "%{y:,}")
     figure.update_layout(barmode="stack", showlegend=True)
     return figure
 
 
 def checks(frame: pd.DataFrame, window: Window, step: timedelta, zone: tzinfo) -> go.Figure:
-    """Checks a minute. A step without any check is a gap."""
+    """Checks a minute, stacked by verdict. A step without any check has no bar."""
     figure = _figure(window, zone, "checks a minute")
     minutes = step.total_seconds() / 60
-    dense = _dense(frame, window, step, ("ok", "failed", "inconclusive"))
-    total = dense[["ok", "failed", "inconclusive"]].sum(axis=1, min_count=1) / minutes
-    _line(figure, dense["start"], total, zone, "checks a minute", SERIES["main"], "%{y:,.1f}")
+    for column, name, colour in (("ok", "ok", "good"), ("failed", "failed", "third"), ("inconclusive", "unclear", "quiet")):
+        if frame[column].any():
+            _bars(figure, frame["start"], frame[column] / minutes, step, zone, name, SERIES[colour], "%{y:,.1f}")
+    figure.update_layout(barmode="stack", showlegend=True)
     return figure
 
 
 def latency(frame: pd.DataFrame, window: Window, step: timedelta, zone: tzinfo) -> go.Figure:
     """Latency: half of the answers, 95 % and 99 % came within."""
     figure = _figure(window, zone, "milliseconds")
-    dense = _dense(frame, window, step, ("p50", "p95", "p99"))
+    points = _gapped(frame, step, ("p50", "p95", "p99"))
     for column, name, colour in (("p99", "p99", "third"), ("p95", "p95", "second"), ("p50", "p50", "main")):
-        _line(figure, dense["start"], dense[column], zone, name, SERIES[colour], "%{y:,.0f} ms")
+        _line(figure, points["start"], points[column], zone, name, SERIES[colour], "%{y:,.0f} ms")
     figure.update_layout(showlegend=True)
     return figure
 
@@ -74,9 +67,9 @@ def remaining(frame: pd.DataFrame, window: Window, step: timedelta, zone: tzinfo
     groups = known.assign(model=known["model"].fillna("")).groupby(["model", "bucket"], sort=True)
     for number, ((model, bucket), part) in enumerate(groups):
         part = part.assign(share=part["remaining"] / part["limit"] * 100)  # noqa: PLW2901
-        dense = _dense(part, window, step, ("share",))
+        points = _gapped(part, step, ("share",))
         name = " ".join(str(each) for each in (model, bucket) if each)
-        _line(figure, dense["start"], dense["share"], zone, name, SERIES[colours[number % 4]], "%{y:.0f} %", dash=number >= 4)
+        _line(figure, points["start"], points["share"], zone, name, SERIES[colours[number % 4]], "%{y:.0f} %", dash=number >= 4)
     figure.update_yaxes(range=[0, 104])
     figure.update_layout(showlegend=True)
     return figure
@@ -84,10 +77,30 @@ def remaining(frame: pd.DataFrame, window: Window, step: timedelta, zone: tzinfo
 
 def lag(frame: pd.DataFrame, window: Window, step: timedelta, zone: tzinfo) -> go.Figure:
     """How late checks started."""
-    figure = _figure(window, zone, "ms late, 99th percentile")
-    dense = _dense(frame, window, step, ("lag_p99_ms",))
-    _line(figure, dense["start"], dense["lag_p99_ms"], zone, "late by", SERIES["main"], "%{y:,.0f} ms")
+    figure = _figure(window, zone, "seconds late, 99th percentile")
+    points = _gapped(frame, step, ("lag_p99_ms",))
+    _line(figure, points["start"], points["lag_p99_ms"] / 1000, zone, "late by", SERIES["main"], "%{y:,.3f} s")
     return figure
+
+
+def _bars(
+    figure: go.Figure,
+    at: "pd.Series[pd.Timestamp]",
+    values: "pd.Series[float]",
+    step: timedelta,
+    zone: tzinfo,
+    name: str,
+    colour: str,
+    hover: str,
+) -> None:
+    figure.add_bar(
+        x=_local(at + step / 2, zone),
+        y=values.to_numpy(),
+        name=_name(name),
+        width=step.total_seconds() * 900,
+        marker={"color": colour, "line": {"width": 0}},
+        hovertemplate=hover,
+    )
 
 
 def _line(
@@ -116,11 +129,13 @@ def _line(
     )
 
 
-def _dense(frame: pd.DataFrame, window: Window, step: timedelta, columns: Sequence[str]) -> pd.DataFrame:
-    """The frame with a row for every step of the window, missing where nothing was measured."""
-    start = pd.Timestamp(window.start).floor(step)
-    steps = pd.date_range(start, pd.Timestamp(window.end), freq=step, inclusive="left").as_unit("ms")
-    return frame.set_index("start")[list(columns)].reindex(steps).rename_axis("start").reset_index()
+def _gapped(frame: pd.DataFrame, step: timedelta, columns: Sequence[str]) -> pd.DataFrame:
+    """The frame with an empty row wherever more than two usual distances lie between two of its rows: there the line breaks."""
+    rows = frame[["start", *columns]].sort_values("start")
+    distance = rows["start"].diff().dt.total_seconds()
+    usual = max(step.total_seconds(), distance.median()) if len(rows) > 1 else step.total_seconds()
+    breaks = (rows["start"] - timedelta(seconds=usual / 2))[distance > 2 * usual].to_frame()
+    return pd.concat([rows, breaks]).sort_values("start", ignore_index=True) if len(breaks) else rows
 
 
 def _local(at: "pd.Series[pd.Timestamp]", zone: tzinfo) -> "pd.Series[pd.Timestamp]":
@@ -140,7 +155,7 @@ def _figure(window: Window, zone: tzinfo, what: str) -> go.Figure:
         layout={
             "template": "none",
             "height": HEIGHT,
-            "margin": {"l": 48, "r": 8, "t": 26, "b": 38},
+            "margin": {"l": 48, "r": 8, "t": 26, "b": 36},
             "paper_bgcolor": "rgba(0,0,0,0)",
             "plot_bgcolor": "rgba(0,0,0,0)",
             "hovermode": "x unified",
@@ -151,8 +166,3 @@ def _figure(window: Window, zone: tzinfo, what: str) -> go.Figure:
             "yaxis": axis | {"rangemode": "tozero", "title": {"text": what, "font": {"size": 11, "color": _INK}}},
         }
     )
-
-
-def empty(frames: Iterable[pd.DataFrame]) -> bool:
-    """Whether there is nothing to draw."""
-    return all(frame.empty for frame in frames)

@@ -142,7 +142,7 @@ def check_counts(window: Window, name: str | None = None, step: timedelta | None
 
 def latency_trend(window: Window, name: str | None = None, probe: ProbeKind | None = None) -> "pd.DataFrame":
     """Latency percentiles over time."""
-    return _table("latency_trend", window, window.step(), name, probe)
+    return _table("latency_trend", window, points(window), name, probe)
 
 
 def rate_limit_trend(window: Window, name: str | None = None) -> "pd.DataFrame":
@@ -152,7 +152,7 @@ def rate_limit_trend(window: Window, name: str | None = None) -> "pd.DataFrame":
 
 def limits_history(window: Window, name: str) -> "pd.DataFrame":
     """Limits and what remained of them over time."""
-    return _table("limits_history", window, window.step(), name)
+    return _table("limits_history", window, points(window), name)
 
 
 def limits_now(name: str | None = None) -> "pd.DataFrame":
@@ -177,7 +177,7 @@ def probe_cost(window: Window) -> "pd.DataFrame":
 
 def lag_trend(window: Window) -> "pd.DataFrame":
     """How late checks started."""
-    return _table("lag_trend", window, window.step())
+    return _table("lag_trend", window, points(window))
 
 
 def observations(window: Window, where: EvidenceFilter, limit: int = 500) -> "pd.DataFrame":
@@ -193,3 +193,8 @@ def observation(target_id: int, at: datetime) -> dict[str, Any] | None:
 def bars(window: Window) -> timedelta:
     """The step of charts made of bars: few enough to be told apart."""
     return window.step(at_most=100)
+
+
+def points(window: Window) -> timedelta:
+    """The step of charts made of lines: wide enough that each point rests on several answers."""
+    return window.step(at_most=60)

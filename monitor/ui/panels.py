@@ -1,7 +1,6 @@
 """Larger pieces that pages share: tables of keys, checks, changes and answers."""
 
 import json
-import re
 from collections.abc import Hashable, Mapping, Sequence
 from datetime import datetime, tzinfo
 from itertools import groupby
@@ -37,9 +36,6 @@ from monitor.ui.format import (
 )  # fmt: skip
 from monitor.ui.theme import look
 
-_ISO_DURATION = re.compile(r"P(?=.)(?:(\d+)D)?(?:T(?=.)(?:(\d+)H)?(?:(\d+)M)?(?:(\d+(?:\.\d+)?)S)?)?", re.ASCII)
-"""How lengths of time stand in the stored configuration."""
-
 KINDS_OF_KEYS = {
     KeyKind.PROJECT_USER: "user's key of the project",
     KeyKind.SERVICE_ACCOUNT: "service account",
@@ -68,7 +64,14 @@ def project_strip(name: str, window: Window, zone: tzinfo) -> None:
 
 
 def diagnoses(
-    project: ProjectStatus, targets: Sequence[TargetStatus], keys: Mapping[str, KeyStatus], now: datetime, zone: tzinfo, window: str
+    project: ProjectStatus,
+    targets: Sequence[TargetStatus],
+    keys: Mapping[str, KeyStatus],
+    now: datetime,
+    zone: tzinfo,
+    window: str,
+    *,
+    silent: bool,
 ) -> None:
     """A card for every cause, worst first. Checks that fail for the same reason share one."""
     ill = [status for status in targets if status.failure or (status.suspect and status.last_failure)]
@@ -82,9 +85,9 @@ def diagnoses(
             cards.append(blocks.diagnosis_card(first, said, now, zone, window, alike))
     cards += [_finding(status, now, zone) for status in targets if status.finding and status.health is Health.DEGRADED]
     if cards:
-        blocks.heading("What is wrong", "and what to do")
+        blocks.heading("What was wrong before the silence" if silent else "What is wrong", "and what to do")
         blocks.show("".join(cards))
-    elif project.health is Health.HEALTHY:
+    elif project.health is Health.HEALTHY and not silent:
         blocks.show('<span class="soft">Nothing is wrong: every check of this project passed when it was last made.</span>')
 
 
@@ -347,7 +350,4 @@ def _said(value: Any) -> str:
         return "; ".join(_said(each) for each in value) or MISSING
     if isinstance(value, bool):
         return "yes" if value else "no"
-    if isinstance(value, str) and (length := _ISO_DURATION.fullmatch(value)):
-        days, hours, minutes, seconds = (float(part or 0) for part in length.groups())
-        return span(days * 86_400 + hours * 3_600 + minutes * 60 + seconds)
     return MISSING if value is None else str(value)

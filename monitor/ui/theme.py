@@ -27,7 +27,7 @@ LOOKS: dict[Health, Look] = {
     Health.PAUSED: Look("paused", "#8a929c", "‖", "paused"),
 }
 
-SERIES = {"main": "#3b78b8", "second": "#d9940a", "third": "#d5451b", "quiet": "#8a929c"}
+SERIES = {"main": "#3b78b8", "second": "#d9940a", "third": "#d5451b", "quiet": "#8a929c", "good": "#4aa893"}
 
 _FAMILIES: dict[Lane, tuple[str, ...]] = {
     Lane.AUTH: ("#d5451b", "#a8330f", "#e8744f", "#82270b", "#f09a7d"),

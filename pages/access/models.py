@@ -89,7 +89,7 @@ lines = []
 for name in order:
     cells = [cell(held.get((name, each))) for each in models]
     lines.append((blocks.project_link(name, window), *cells))
-blocks.table([("Project", "nw"), *((each, "nw") for each in models)], lines, css="mx")
+blocks.table([("Project", "nw"), *((each, "") for each in models)], lines, css="mx")
 blocks.show(
     '<span class="soft">“Usable” is proved by a small paid call, “listed” only by the free list of models: a model can be '
     "listed and still be refused. A dot: not asked for by this project.</span>"

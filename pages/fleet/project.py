@@ -31,7 +31,7 @@ def draw_state() -> None:
     targets = data.targets(at, name)
     blocks.project_head(found, at, zone, silent=silent)
     panels.project_strip(name, window, zone)
-    panels.diagnoses(found, targets, keys, at, zone, filters.window_name())
+    panels.diagnoses(found, targets, keys, at, zone, filters.window_name(), silent=silent)
     blocks.heading("Keys")
     panels.key_table(list(keys.values()), at, zone, silent=silent)
     blocks.heading("Checks", "each question that is asked of this project, worst first")
@@ -54,14 +54,14 @@ with left:
     if times.empty:
         blocks.empty("No answer was timed in this window.", "Choose a longer window above.")
     else:
-        st.plotly_chart(charts.latency(times, window, window.step(), zone), config=charts.CONFIG, key="latency")
+        st.plotly_chart(charts.latency(times, window, data.points(window), zone), config=charts.CONFIG, key="latency")
 with right:
     blocks.heading("Limits remaining", "the least of each step, as OpenAI's headers said")
     limits = data.limits_history(window, name)
     if limits.empty:
         blocks.empty("Nothing is known of its limits.", "They are told with answers to inference checks; name <code>models</code>.")
     else:
-        st.plotly_chart(charts.remaining(limits, window, window.step(), zone), config=charts.CONFIG, key="limits")
+        st.plotly_chart(charts.remaining(limits, window, data.points(window), zone), config=charts.CONFIG, key="limits")
 left, right = st.columns([2, 3])
 with left:
     blocks.heading("What changed", f"last {filters.window_name()}")

@@ -28,7 +28,13 @@ def is_quota(kind: str) -> bool:
 quota = int(trend.loc[trend["failure"].map(is_quota).astype(bool), "count"].sum()) if len(trend) else 0
 total = int(trend["count"].sum())
 with place:
-    if not total:
+    if data.check_counts(window, project).empty:
+        said, css, then = (
+            f"Nothing is known: no check in the last {chosen}.",
+            "unknown",
+            "Choose a longer window, or start the poller.",
+        )
+    elif not total:
         said, css = f"No 429 in the last {chosen}.", "ok" if not data.silent(now) else "unknown"
         then = "No check was turned away for its rate or for money."
     else:
@@ -88,9 +94,7 @@ else:
         share, known = row["share"], pd.notna(row["share"])
         level = "out" if known and share < 0.02 else "low" if known and share < 0.2 else ""
         meter = (
-            f'<span class="meter"><i class="{level}" style="width:{max(0.0, min(1.0, share)) * 100:.0f}%"></i></span>'
-            if known
-            else ""
+            f'<span class="meter"><i class="{level}" style="width:{max(0.03, min(1.0, share)):.0%}"></i></span>' if known else ""
         )
         unknown = '<span class="soft">unknown</span>'
         every = f" / {span(row['window'])}" if pd.notna(row["window"]) else ""
@@ -112,8 +116,8 @@ else:
         ("Key", "nw"),
         ("Model", "nw"),
         ("Limit of", ""),
-        ("Remaining", "nw"),
-        ("", "r nw"),
+        ("Left", "nw"),
+        ("Remaining", "r nw"),
         ("Limit", "r nw"),
     ]
     blocks.table([*columns, ("Full again in", "r nw"), ("Said", "r nw")], lines)

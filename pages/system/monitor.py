@@ -54,7 +54,7 @@ with right:
     if lags.empty:
         blocks.empty("No sign of life in this window.", "Choose a longer window, or start the poller.")
     else:
-        st.plotly_chart(charts.lag(lags, window, window.step(), zone), config=charts.CONFIG, key="lag")
+        st.plotly_chart(charts.lag(lags, window, data.points(window), zone), config=charts.CONFIG, key="lag")
 
 blocks.heading("What probing costs", "requests and tokens of the monitor itself")
 length = max(timedelta(days=1), min(MONTH, window.length))
