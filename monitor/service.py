@@ -116,6 +116,7 @@ async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
                 salt=meta.salt(engine),
                 reload=loaded.reloader(),
             )
+            log.info("watching %d projects; database %s", len(settings.projects), settings.redacted()["database_url"])
             keepers = [asyncio.create_task(serve(poller, settings))]
             if die_with_stdin:
                 keepers.append(asyncio.create_task(_stop_with_parent(stop)))
