@@ -21,7 +21,6 @@ from rich.table import Table
 from monitor import __version__
 from monitor.clock import SystemClock
 from monitor.config import ConfigErrors
-from monitor.service import DEMO_FOLDER
 
 if TYPE_CHECKING:
     from sqlalchemy import Engine
@@ -63,7 +62,7 @@ DieWithStdin = Annotated[bool, typer.Option("--die-with-stdin", hidden=True)]
 
 def main() -> None:
     """Run the command line; mistakes are words, never tracebacks."""
-    from monitor.store.engine import StoreError
+    from monitor.store.errors import StoreError
 
     try:
         app()
@@ -538,7 +537,7 @@ def _loaded(config: Path | None) -> "Loaded":
     from monitor import service
 
     cwd = Path.cwd()
-    sample = cwd / DEMO_FOLDER / "monitor.toml"
+    sample = cwd / service.DEMO_FOLDER / "monitor.toml"
     if service.is_demo(config, os.environ, cwd) and sample.exists():
         return service.load(sample, os.environ, cwd)
     return service.load(config, os.environ, cwd)

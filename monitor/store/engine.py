@@ -5,7 +5,6 @@ import sqlite3
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
@@ -13,36 +12,14 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 from sqlalchemy.engine import URL, make_url
 
+from monitor.store.errors import Problem, StoreError
+
 __all__ = ["Connection", "Engine", "Problem", "StoreError", "explain", "open_engine", "parse", "reading", "sqlite_path", "writing"]
 
 log = logging.getLogger(__name__)
 
 LOCK_WAIT_MS = 5_000
 """How long a statement waits for another process that writes."""
-
-
-class Problem(StrEnum):
-    """What keeps the database from being used."""
-
-    URL = "url"
-    MISSING = "missing"
-    FOLDER = "folder"
-    READ_ONLY = "read_only"
-    LOCKED = "locked"
-    NOT_A_DATABASE = "not_a_database"
-    DAMAGED = "damaged"
-    FULL = "full"
-    NEWER = "newer"
-    OLDER = "older"
-    OTHER = "other"
-
-
-class StoreError(Exception):
-    """The database cannot be used; the text says why and what to do, and holds no password."""
-
-    def __init__(self, problem: Problem, text: str) -> None:
-        super().__init__(text)
-        self.problem = problem
 
 
 def open_engine(url: str, *, readonly: bool = False) -> Engine:
