@@ -133,7 +133,7 @@ def _gapped(frame: pd.DataFrame, step: timedelta, columns: Sequence[str]) -> pd.
     """The frame with an empty row wherever more than two usual distances lie between two of its rows: there the line breaks."""
     rows = frame[["start", *columns]].sort_values("start")
     distance = rows["start"].diff().dt.total_seconds()
-    usual = max(step.total_seconds(), distance.median()) if len(rows) > 1 else step.total_seconds()
+    usual = float(distance.clip(step.total_seconds(), 3 * step.total_seconds()).median()) if len(rows) > 1 else step.total_seconds()
     breaks = (rows["start"] - timedelta(seconds=usual / 2))[distance > 2 * usual].to_frame()
     return pd.concat([rows, breaks]).sort_values("start", ignore_index=True) if len(breaks) else rows
 

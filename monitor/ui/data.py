@@ -70,6 +70,11 @@ def _frame(url: str, version: int, question: str, *args: Any) -> "pd.DataFrame":
     return cast("pd.DataFrame", getattr(queries, question)(_engine(url), *args))
 
 
+@st.cache_data(ttl=20, max_entries=16, show_spinner=False, hash_funcs=_KEYS)
+def _strips(url: str, window: Window, cells: int) -> "pd.DataFrame":
+    return queries.strips(_engine(url), window, cells)
+
+
 def _asked(question: str, *args: Any) -> Any:
     url = database_url()
     return _status(url, _version(url), question, *args)
@@ -126,8 +131,8 @@ def keys(at: datetime, name: str | None = None) -> list[KeyStatus]:
 
 
 def strips(window: Window, cells: int = 48) -> "pd.DataFrame":
-    """What happened, per project and cell of the window."""
-    return _table("strips", window, cells)
+    """What happened, per project and cell of the window. Up to 20 s old: it covers hours, and is the dearest question of all."""
+    return _strips(database_url(), window, cells)
 
 
 def failure_trend(window: Window, name: str | None = None) -> "pd.DataFrame":
