@@ -4,7 +4,7 @@ import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
@@ -49,17 +49,35 @@ def guard() -> None:
         st.stop()
 
 
-def live(draw: Callable[[], None]) -> None:
-    """Draw now, and again every few seconds without the rest of the page."""
+def live(draw: Callable[[], None], *, quiet: bool = False) -> None:
+    """Draw now, and again every few seconds without the rest of the page. A `quiet` one leaves it to the page to say that the
+    store cannot be read.
+    """
 
     @functools.wraps(draw)
     def drawn() -> None:
         try:
             draw()
         except StoreError as error:
-            no_database(error)
+            if not quiet:
+                no_database(error)
 
     st.fragment(drawn, run_every=REFRESH)()
+
+
+def try_again(works: Callable[[], object]) -> None:
+    """Run the whole page again as soon as `works` does, looking every few seconds."""
+    looked = False
+
+    def look_again() -> None:
+        nonlocal looked
+        if looked:  # not in the run that has just failed: that would go round for ever
+            with suppress(StoreError):
+                works()
+                st.rerun()
+        looked = True
+
+    st.fragment(look_again, run_every=REFRESH)()
 
 
 def show(body: str) -> None:
@@ -111,35 +129,42 @@ def no_database(error: StoreError) -> None:
 
 
 def data_age(beat: Heartbeat | None, config: EffectiveConfig | None, now: datetime, zone: tzinfo) -> None:
-    """How old the data are and whether the poller runs, on every page; loud where it does not."""
-    parts, loud = [], ""
-    if beat is None:
-        loud += banner(
-            Health.FAILING,
-            "The poller has never run",
-            "No check has been made, so nothing here is known. Start it with “make run” or “python -m monitor poll”.",
-        )
-    elif beat.late(now):
-        silence = span((now - beat.at).total_seconds())
+    """How old the data are and whether the poller runs: one quiet line on every page."""
+    parts = []
+    if beat is not None and beat.late(now):
         parts.append(f"<span>last data <b>{age(beat.at, now)}</b></span>")
-        loud += banner(
-            Health.FAILING,
-            f"The poller has been silent for {silence}",
-            f"Everything since {clock(beat.at, now, zone)} is unknown. It ran on {beat.host} as process {beat.pid}: "
-            "look at its log, then start it again.",
-        )
-    else:
+    elif beat is not None:
         parts.append(f"<span>data <b>{span((now - beat.at).total_seconds())}</b> old</span>")
         parts.append('<span><span class="ok">●</span> poller running</span>')
-    if beat is not None and beat.config_error:
-        loud += banner(Health.DEGRADED, "The newest configuration is not taken; the one before it goes on", beat.config_error)
     parts.append(f"<span>times in {escape(zone_name(zone))}</span>")
     if (beat is not None and beat.demo) or (config is not None and config.source == "demo"):
         parts.append(
             '<span><span class="tag flag">Sample data</span> not your projects: to connect real ones, copy <span class="mono">'
             'monitor.example.toml</span> to <span class="mono">monitor.toml</span></span>'
         )
-    show(f'<div class="age">{"".join(parts)}</div>{loud}')
+    show(f'<div class="age">{"".join(parts)}</div>')
+
+
+def alarm(beat: Heartbeat | None, now: datetime, zone: tzinfo) -> None:
+    """What makes the data untrue, loudly; nothing where the poller runs as it should."""
+    loud = ""
+    if beat is None:
+        loud = banner(
+            Health.FAILING,
+            "The poller has never run",
+            "No check has been made, so nothing here is known. Start it with “make run” or “python -m monitor poll”.",
+        )
+    elif beat.late(now):
+        loud = banner(
+            Health.FAILING,
+            f"The poller has been silent for {span((now - beat.at).total_seconds())}",
+            f"Everything since {clock(beat.at, now, zone)} is unknown. It ran on {beat.host} as process {beat.pid}: "
+            "look at its log, then start it again.",
+        )
+    if beat is not None and beat.config_error:
+        loud += banner(Health.DEGRADED, "The newest configuration is not taken; the one before it goes on", beat.config_error)
+    if loud:
+        show(loud)
 
 
 # --- the fleet -------------------------------------------------------------------------------------------------------------

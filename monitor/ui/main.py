@@ -40,6 +40,10 @@ def _age() -> None:
     blocks.data_age(data.heartbeat(), data.effective_config(), data.now(), viewer_zone())
 
 
+def _alarm() -> None:
+    blocks.alarm(data.heartbeat(), data.now(), viewer_zone())
+
+
 def main() -> None:
     """Draw what all pages share, then the page that was asked for."""
     st.set_page_config(page_title="Key monitor", page_icon=ICON, layout="wide")
@@ -48,13 +52,15 @@ def main() -> None:
     left, right = st.columns([3, 1], vertical_alignment="top")
     with right.container(horizontal=True, horizontal_alignment="right"):
         filters.window_choice()
+    with left:
+        blocks.live(_age, quiet=True)
+    blocks.live(_alarm, quiet=True)
     try:
-        with left:
-            blocks.live(_age)
         with blocks.routed():
             page.run()
     except StoreError as error:
         blocks.no_database(error)
+        blocks.try_again(data.heartbeat)
 
 
 main()

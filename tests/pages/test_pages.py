@@ -15,6 +15,7 @@ from monitor.domain.timeline import Window, to_ms
 from monitor.store import queries
 from monitor.store.engine import open_engine
 from monitor.store.queries import EvidenceFilter
+from monitor.ui import charts
 from monitor.ui.format import clock, csv_of, zone_of
 from tests.conftest import ROOT
 from tests.pages.conftest import FLEET, PAGES, Store, Visit, burning, project, well
@@ -304,3 +305,24 @@ def test_whatever_a_browser_calls_its_zone_a_time_is_shown(name: object) -> None
 def test_healthy_projects_have_no_diagnosis(visit: Visit, store: Store) -> None:
     store.fill(answer=well).beat()
     assert "Next step" not in visit("project").text
+
+
+def test_a_missing_database_is_said_once(visit: Visit, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MONITOR_DATABASE_URL", f"sqlite:///{tmp_path}/none.db")
+    assert visit().text.count("the poller has not run here") == 1
+
+
+def test_a_line_breaks_where_answers_are_missing_and_nowhere_else() -> None:
+    at = pd.to_datetime([0, 60, 120, 600, 660], unit="s", utc=True).as_unit("ms")
+    frame = pd.DataFrame({"start": at, "p50": 1.0, "p95": 2.0, "p99": 3.0})
+    window = Window(datetime(1970, 1, 1, tzinfo=UTC), datetime(1970, 1, 1, 0, 12, tzinfo=UTC))
+    line = charts.latency(frame, window, timedelta(minutes=1), zone_of("Europe/Berlin")).data[0]
+    assert [value == value for value in line.y] == [True, True, True, False, True, True]
+    assert pd.Timestamp(line.x[0]) == pd.Timestamp("1970-01-01 01:00")
+
+
+def test_a_name_in_a_legend_is_text() -> None:
+    frame = pd.DataFrame({"start": pd.to_datetime([0], unit="s", utc=True), "failure": ["<a href=x>"], "count": [1]})
+    window = Window(datetime(1970, 1, 1, tzinfo=UTC), datetime(1970, 1, 2, tzinfo=UTC))
+    figure = charts.failure_trend(frame, window, timedelta(hours=1), UTC)
+    assert figure.data[0].name == "&lt;a href=x&gt;"
