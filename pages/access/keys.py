@@ -76,10 +76,10 @@ st.dataframe(
     table,
     hide_index=True,
     placeholder="",
-    height=min(37 + 35 * len(table), 900),
+    height="content" if len(table) <= 25 else 830,
     column_config={
         "Ends in": st.column_config.TextColumn(width="small"),
-        "Since": st.column_config.DatetimeColumn(format="D MMM HH:mm", timezone=zone_name(zone)),
+        "Since": st.column_config.DatetimeColumn(format="D MMM HH:mm", width=100, timezone=zone_name(zone)),
         "Last good": st.column_config.DatetimeColumn(format="D MMM HH:mm:ss", timezone=zone_name(zone)),
         "First seen": st.column_config.DatetimeColumn(format="D MMM YYYY HH:mm", timezone=zone_name(zone)),
     },

@@ -107,7 +107,7 @@ else:
     event = st.dataframe(
         shown,
         hide_index=True,
-        height=36 + 35 * min(len(shown), 14),
+        height="content" if len(shown) <= 14 else 526,
         on_select="rerun",
         selection_mode="single-row",
         key=f"evidence.rows.{to_ms(until)}",
@@ -115,6 +115,7 @@ else:
         column_config={
             "When": st.column_config.DatetimeColumn(format="D MMM HH:mm:ss", timezone=zone_name(zone), width=120),
             "Project": st.column_config.TextColumn(width=110),
+            "Model": st.column_config.TextColumn(width=120),
             "Verdict": st.column_config.TextColumn(width=80),
             "Failure": st.column_config.TextColumn(width=140),
             "Code": st.column_config.TextColumn(width=130),
