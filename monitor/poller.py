@@ -6,6 +6,7 @@ loop's own, which no clock change touches; `clock` only stamps observations.
 
 import asyncio
 import contextlib
+import gc
 import heapq
 import itertools
 import logging
@@ -345,6 +346,7 @@ class Poller:
     async def run(self, stop: asyncio.Event) -> None:
         """Poll until `stop` is set; then let running checks end for a moment, record them, and say goodbye."""
         await self.configure()
+        _settle()
         keepers = [
             asyncio.create_task(self._every(COMMIT_EVERY, self.flush)),
             asyncio.create_task(self._every(LOOK_EVERY, self.look_after_configuration)),
@@ -371,6 +373,13 @@ class Poller:
     async def run_once(self) -> list[Recorded]:
         """Run every check once, record, and give what was recorded. Raises `StoreError`."""
         await self.configure()
+        _settle()
+        recorded = await self.round()
+        await self.beat()
+        return recorded
+
+    async def round(self) -> list[Recorded]:
+        """Every configured check once, as fast as it goes. Raises `StoreError`."""
         jobs = list(self._jobs.values())
         for job in jobs:
             job.running, job.due = True, asyncio.get_running_loop().time()
@@ -378,7 +387,6 @@ class Poller:
         for at in range(0, len(jobs), COMMIT_MOST):
             await asyncio.gather(*(self._run(job) for job in jobs[at : at + COMMIT_MOST]))
             recorded += await self.flush()
-        await self.beat()
         return recorded
 
     async def _every(self, seconds: float, step: Callable[[], Awaitable[object]], *, at_once: bool = False) -> None:
@@ -414,3 +422,13 @@ class Poller:
         except StoreError as error:
             log.error("the last answers could not be recorded: %s", error)  # noqa: TRY400 - its text says it all
         self._thread.shutdown(wait=True)
+
+
+def _settle() -> None:
+    """Take what lives as long as we do out of the garbage collector's sight.
+
+    Two thousand projects are 200,000 objects. Looking through them again and again would take a quarter of the CPU and stop the loop
+    for a tenth of a second each time.
+    """
+    gc.collect()
+    gc.freeze()

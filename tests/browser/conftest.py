@@ -71,14 +71,14 @@ def running(*arguments: str, folder: Path, port: int, seconds: float = 60) -> It
                 raise AssertionError("one Ctrl-C did not stop it") from None
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URL of a dashboard over the sample organization."""
     with running("up", "--demo", folder=tmp_path_factory.mktemp("demo"), port=free_port()) as url:
         yield url
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
     """Headless Chromium."""
     path = chromium()
