@@ -427,8 +427,8 @@ class Poller:
 def _settle() -> None:
     """Take what lives as long as we do out of the garbage collector's sight.
 
-    Two thousand projects are 200,000 objects. Looking through them again and again would take a quarter of the CPU and stop the loop
-    for a tenth of a second each time.
+    Two thousand projects are 200,000 objects. Looking through them again and again would take a quarter of the CPU, and stop the
+    loop for a tenth of a second each time.
     """
     gc.collect()
     gc.freeze()

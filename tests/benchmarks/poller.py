@@ -192,7 +192,7 @@ def _configuration(url: str, projects: int, concurrency: int, interval: str) -> 
 
 
 async def _road(url: str, requests: int) -> dict[str, float]:
-    """Every check of enough projects once: asked, read, classified and committed in groups, as fast as it goes; the second time round."""
+    """Every check of enough projects once: asked, read, classified and committed in groups, as fast as it goes."""
     async with _poller(url, requests // len(PATHS), AT_ONCE, "60s") as poller:
         await poller.run_once()
         before = poller.checks
