@@ -182,7 +182,7 @@ def _stages(start: datetime, end: datetime, anchor: datetime) -> list[_Stage]:
             every: timedelta | None = timedelta(minutes=15)
         else:
             age = end - at
-            every = timedelta(hours=12 if age > timedelta(days=7) else 4) if age > timedelta(days=1) else timedelta(minutes=30)
+            every = timedelta(hours=8 if age > timedelta(days=7) else 2) if age > timedelta(days=1) else timedelta(minutes=15)
         stages.append(_Stage(edge, every if end - at > timedelta(minutes=20) else None))
         at = edge
     return stages
@@ -193,10 +193,10 @@ def _from(seconds: float) -> datetime:
 
 
 def _paced(settings: Settings, every: timedelta | None) -> Settings:
-    """The settings with every probe as seldom as `every`, and the look-ups a third as often as the rest."""
+    """The settings with keys asked as seldom as `every`, models half and the free look-ups a quarter as often."""
     if every is None:
         return settings
-    slow = settings.intervals.model_copy(update=dict.fromkeys(_REAL, every) | {"model_access": every * 3})
+    slow = settings.intervals.model_copy(update=dict.fromkeys(_REAL, every) | {"inference": every * 2, "model_access": every * 4})
     return settings.model_copy(update={"intervals": slow})
 
 

@@ -230,7 +230,7 @@ def _over(context: Context) -> str:
     if context.retry_after is None:
         return ""
     start = context.at or context.now
-    until = f", about {clock(start + timedelta(seconds=context.retry_after))}" if start and context.retry_after >= 1 else ""
+    until = f", about {clock(start + timedelta(seconds=context.retry_after))}" if start and context.retry_after >= 60 else ""
     return f" OpenAI says to try again in {duration(context.retry_after)}{until}."
 
 
