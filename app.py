@@ -89,7 +89,7 @@ async def lifespan(_: Any) -> AsyncIterator[None]:
 
 
 _shut_doors()
-app = st.App("monitor/ui/main.py", lifespan=lifespan, middleware=[Middleware(Front)])
+app = st.App(ROOT / "monitor" / "ui" / "main.py", lifespan=lifespan, middleware=[Middleware(Front)])
 
 if __name__ == "__main__":
     from monitor.cli import main

@@ -19,8 +19,9 @@ from monitor.config import ConfigErrors, ConfigWatcher, Settings, configured, fi
 from monitor.domain.inventory import Target
 from monitor.domain.observation import Observation
 from monitor.secrets import Secrets, install_log_redaction
-from monitor.store import meta
+from monitor.store import maintenance, meta
 from monitor.store.engine import open_engine
+from monitor.store.errors import StoreError
 from monitor.store.lock import WriterLock
 from monitor.store.migrate import migrate
 
@@ -29,11 +30,14 @@ if TYPE_CHECKING:
     from sqlalchemy import Engine
 
     from monitor.openai_api.client import ApiClient
+    from monitor.poller import Poller
 
 log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_FOLDER = Path("data/demo")
+FORGET_EVERY = 3600.0
+"""Seconds."""
 PROMPT_STOP = 8.0
 """Seconds a child gets to end by itself."""
 
@@ -117,7 +121,7 @@ async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
                 reload=loaded.reloader(),
             )
             log.info("watching %d projects; database %s", len(settings.projects), settings.redacted()["database_url"])
-            keepers = [asyncio.create_task(serve(poller, settings))]
+            keepers = [asyncio.create_task(serve(poller, settings)), asyncio.create_task(_forget(poller, engine))]
             if die_with_stdin:
                 keepers.append(asyncio.create_task(_stop_with_parent(stop)))
             try:
@@ -174,6 +178,16 @@ def api_client(settings: Settings, transport: "AsyncBaseTransport | None" = None
         max_body=limits.max_body,
         transport=transport,
     )
+
+
+async def _forget(poller: "Poller", engine: "Engine") -> None:
+    """Keep to the retention: every hour, in small steps between which the writer writes."""
+    while True:
+        await asyncio.sleep(FORGET_EVERY)
+        try:
+            await asyncio.to_thread(maintenance.prune, engine, SystemClock().now(), poller.settings.retention)
+        except StoreError as error:
+            log.warning("what is old could not be forgotten: %s", error)
 
 
 def _on_signals(stop: asyncio.Event) -> None:
