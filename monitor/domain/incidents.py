@@ -1,0 +1,152 @@
+"""Related failures with one root cause: what an incident is, and how it is folded from everything that is ill.
+
+Pure: `correlate` compares what is ill now with what is open, and says what changed. Nothing is remembered between two calls but
+the open incidents themselves, so a restart loses nothing.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+
+from monitor.domain.diagnosis import Diagnosis
+from monitor.domain.health import Health
+from monitor.domain.inventory import Target
+from monitor.domain.taxonomy import FailureKind, Lane, Scope
+
+
+class Severity(StrEnum):
+    """How much it hurts, worst last."""
+
+    INFO = "info"
+    WARNING = "warning"
+    """Degraded: some calls pass, or time heals it."""
+    CRITICAL = "critical"
+    """Somebody's calls fail, and go on failing."""
+
+    @property
+    def rank(self) -> int:
+        """Greater is worse."""
+        return list(Severity).index(self)
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class Cause:
+    """What an incident is about: a family of failures at the smallest scope that explains all of them."""
+
+    scope: Scope
+    lane: Lane
+    subject: str
+    """Whom it concerns at that scope: `project/key`, `project/model`, `model`, `project`, an organization, a host, or empty for all."""
+
+    @property
+    def key(self) -> str:
+        """Stored and compared: `scope:lane:subject`."""
+        return f"{self.scope.value}:{self.lane.value}:{self.subject}"
+
+
+@dataclass(frozen=True, slots=True)
+class Ill:
+    """A target that is failing or degraded, confirmed."""
+
+    target: Target
+    failure: FailureKind
+    health: Health
+    since: datetime
+    """The first bad answer of this illness."""
+    scope: Scope | None = None
+    """As the answer itself says, e.g. whose rate limit."""
+    hint: str | None = None
+    flapping: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """One root cause over its life. Times are aware, UTC."""
+
+    cause: Cause
+    failure: FailureKind
+    """The kind that leads: what the diagnosis speaks of."""
+    severity: Severity
+    first_bad_at: datetime
+    """The first bad answer: where the outage begins as far as anybody can know."""
+    opened_at: datetime
+    title: str
+    """One sentence without names of people: `Project “legacy”: key refused`."""
+    diagnosis: Diagnosis
+    projects: tuple[str, ...] = ()
+    """Everybody who was hit at any time of it, sorted; so the next three."""
+    keys: tuple[str, ...] = ()
+    """`project/key`."""
+    models: tuple[str, ...] = ()
+    services: tuple[str, ...] = ()
+    owners: tuple[str, ...] = ()
+    environments: tuple[str, ...] = ()
+    last_good_at: datetime | None = None
+    named_at: datetime | None = None
+    """When the cause was first what it is now."""
+    acknowledged_at: datetime | None = None
+    acknowledged_by: str | None = None
+    resolved_at: datetime | None = None
+    reopened: int = 0
+    merged_into: int | None = None
+    """The wider incident that explains this one too."""
+    ill: int = 0
+    """Targets that are ill now."""
+    id: int | None = None
+    """Given by the store; shown as `INC-12`."""
+
+    @property
+    def open(self) -> bool:
+        """Whether it goes on."""
+        return self.resolved_at is None
+
+
+class EventKind(StrEnum):
+    """What happened in an incident's life."""
+
+    OPENED = "opened"
+    WIDENED = "widened"
+    """Scope, severity or those who are hit grew."""
+    CAUSE = "cause"
+    """The leading kind changed."""
+    EXPERIMENT = "experiment"
+    ACKNOWLEDGED = "acknowledged"
+    SILENCED = "silenced"
+    COMMENT = "comment"
+    NOTIFIED = "notified"
+    NOT_NOTIFIED = "not_notified"
+    MERGED = "merged"
+    RESOLVED = "resolved"
+    REOPENED = "reopened"
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One line of an incident's timeline."""
+
+    at: datetime
+    kind: EventKind
+    text: str
+    by: str | None = None
+    """Who did it; None is the monitor."""
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """An incident as it shall be stored, with what happened to it now."""
+
+    incident: Incident
+    events: tuple[Event, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentRecord:
+    """An incident with all that is kept of it, for ever."""
+
+    incident: Incident
+    events: tuple[Event, ...] = ()
+    """Oldest first."""
+    evidence: dict[str, object] = field(default_factory=dict)
+    """Frozen when it was opened, JSON-ready, redacted. Keys: `first_bad` and `last_good` (an observation's facts or None), `errors`
+    (each distinct one: `failure status code message count request_ids first last`), `limits`, `config` (the project's effective
+    configuration)."""
