@@ -1,8 +1,4 @@
-"""Related failures with one root cause: what an incident is, and how it is folded from everything that is ill.
-
-Pure: `correlate` compares what is ill now with what is open, and says what changed. Nothing is remembered between two calls but
-the open incidents themselves, so a restart loses nothing.
-"""
+"""Related failures with one root cause: what an incident is. How it comes to be is in `correlation`."""
 
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -36,7 +32,7 @@ class Cause:
     scope: Scope
     lane: Lane
     subject: str
-    """Whom it concerns at that scope: `project/key`, `project/model`, `model`, `project`, an organization, a host, or empty for all."""
+    """Whom it concerns there: `project/key`, `project/model`, `model`, `project`, an organization, a host, or empty for all."""
 
     @property
     def key(self) -> str:
@@ -46,7 +42,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Ill:
-    """A target that is failing or degraded, confirmed."""
+    """A target that is failing or degraded, or suspect."""
 
     target: Target
     failure: FailureKind
@@ -57,6 +53,8 @@ class Ill:
     """As the answer itself says, e.g. whose rate limit."""
     hint: str | None = None
     flapping: bool = False
+    confirmed: bool = True
+    """False: seen once so far. It tells how far a cause may reach, and opens nothing."""
 
 
 @dataclass(frozen=True, slots=True)

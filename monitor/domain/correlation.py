@@ -1,0 +1,386 @@
+"""How everything that is ill becomes incidents: one for each cause, at the smallest scope that explains it.
+
+Pure: `correlate` compares what is ill now with what is open, and says what changed. Nothing is remembered between two calls but
+the open incidents themselves, so a restart loses nothing.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+
+from monitor.domain.diagnosis import Diagnosis
+from monitor.domain.health import Health
+from monitor.domain.incidents import Cause, Change, Event, EventKind, Ill, Incident, Severity
+from monitor.domain.inventory import ProbeKind, Project, Target
+from monitor.domain.taxonomy import KINDS, FailureKind, Lane, Scope
+
+# What explains what is ill ----------------------------------------------------------------------------------------------------------
+
+OPEN_AFTER = timedelta(seconds=15)
+"""From the first bad answer: in that time the neighbours were asked, and one outage does not begin as two hundred incidents."""
+REOPEN_WITHIN = timedelta(minutes=15)
+_TOGETHER = timedelta(minutes=3)
+"""Illnesses that begin within it may have one cause."""
+
+_WIDTH = {scope: rank for rank, scope in enumerate(Scope)}
+
+
+@dataclass(frozen=True, slots=True)
+class Fleet:
+    """Who there is: what tells one broken key from a broken platform."""
+
+    projects: Mapping[str, Project]
+    hosts: Mapping[str, frozenset[str]]
+    """The projects at each base URL."""
+    organizations: Mapping[str, frozenset[str]]
+    """The projects of each organization; those without a configured one belong to that of their host."""
+
+    @classmethod
+    def of(cls, projects: Iterable[Project]) -> "Fleet":
+        """The fleet of an inventory."""
+        named = {project.name: project for project in projects}
+        hosts, organizations = defaultdict(set), defaultdict(set)
+        for project in named.values():
+            hosts[project.base_url].add(project.name)
+            organizations[_organization(project)].add(project.name)
+        return cls(
+            named,
+            {host: frozenset(names) for host, names in hosts.items()},
+            {organization: frozenset(names) for organization, names in organizations.items()},
+        )
+
+    def host(self, target: Target) -> str:
+        """Where the target is asked."""
+        project = self.projects.get(target.project or "")
+        return target.host or (project.base_url if project else "")
+
+    def organization(self, target: Target) -> str:
+        """Whose it is."""
+        project = self.projects.get(target.project or "")
+        return _organization(project) if project else ""
+
+
+def _organization(project: Project) -> str:
+    return project.organization or f"the organization at {project.base_url}"
+
+
+def causes(ill: Sequence[Ill], fleet: Fleet) -> dict[Cause, tuple[Ill, ...]]:
+    """Everything that is ill by what explains it, at the smallest scope that explains all of it."""
+    found: dict[Cause, list[Ill]] = defaultdict(list)
+    wide = _wide(ill, fleet)
+    models = _models(ill)
+    for one in ill:
+        found[wide.get(one.target) or _cause(one, fleet, models)].append(one)
+    return {cause: tuple(sorted(members, key=lambda one: (one.since, str(one.target)))) for cause, members in found.items()}
+
+
+def _wide(ill: Sequence[Ill], fleet: Fleet) -> dict[Target, Cause]:
+    """The causes beyond a project: those of a host as a whole, and refusals that many projects get at once."""
+    found: dict[Target, Cause] = {}
+    by_host: dict[str, list[Ill]] = defaultdict(list)
+    alike: dict[tuple[str, FailureKind], list[Ill]] = defaultdict(list)
+    for one in ill:
+        lane = one.failure.lane
+        if lane is Lane.NETWORK:
+            by_host[fleet.host(one.target)].append(one)
+        elif lane is Lane.AUTH:
+            alike[fleet.host(one.target), one.failure].append(one)
+    broken = [host for host, members in by_host.items() if _is_the_path(members, fleet.hosts.get(host, frozenset()))]
+    all_of_them = len(broken) > 1 and len(broken) == len(fleet.hosts)
+    for host in broken:
+        members = by_host[host]
+        slow = all(one.failure is FailureKind.NETWORK_TIMEOUT and not (one.hint or "").startswith("connect") for one in members)
+        scope = Scope.OPENAI if slow and not all_of_them else Scope.MONITOR
+        found |= dict.fromkeys((one.target for one in members), Cause(scope, Lane.NETWORK, "" if all_of_them else host))
+    for (host, _), members in alike.items():
+        if not _is_common(members, fleet.hosts.get(host, frozenset())):
+            continue
+        organizations = {fleet.organization(one.target) for one in members}
+        others = {
+            organization for name in fleet.hosts[host] if (organization := _organization(fleet.projects[name]))
+        } - organizations
+        of_one = len(organizations) == 1 and (others or members[0].failure in _OF_THE_ORGANIZATION)
+        cause = Cause(Scope.ORGANIZATION, Lane.AUTH, next(iter(organizations))) if of_one else Cause(Scope.OPENAI, Lane.AUTH, host)
+        found |= dict.fromkeys((one.target for one in members), cause)
+    return found
+
+
+_OF_THE_ORGANIZATION = frozenset({FailureKind.AUTH_IP_NOT_ALLOWED, FailureKind.AUTH_ACCOUNT_DEACTIVATED})
+
+
+def _is_the_path(members: Sequence[Ill], there: frozenset[str]) -> bool:
+    """Whether it is the way to a host, not one project: the question without a key fails too, or half of the projects do."""
+    if any(one.target.probe is ProbeKind.CONTROL for one in members):
+        return True
+    hit = {one.target.project for one in members}
+    return len(hit) >= 2 and 2 * len(hit) >= len(there)
+
+
+def _is_common(members: Sequence[Ill], there: frozenset[str]) -> bool:
+    """Whether one refusal of many keys has one cause: half of the projects, or a tenth of them that began together."""
+    first: dict[str | None, datetime] = {}
+    for one in members:
+        first[one.target.project] = min(one.since, first.get(one.target.project, one.since))
+    if len(first) < 3:
+        return False
+    if 2 * len(first) >= len(there):
+        return True
+    times = sorted(first.values())
+    needed = max(3, -(-len(there) // 10))
+    return any(times[at + needed - 1] - times[at] <= _TOGETHER for at in range(len(times) - needed + 1))
+
+
+def _models(ill: Sequence[Ill]) -> dict[str, set[str]]:
+    """The projects that cannot find a model, by model."""
+    found: dict[str, set[str]] = defaultdict(set)
+    for one in ill:
+        if one.failure in (FailureKind.ACCESS_MODEL_NOT_FOUND, FailureKind.ACCESS_MODEL_RETIRED) and one.target.model:
+            found[one.target.model].add(one.target.project or "")
+            if one.failure is FailureKind.ACCESS_MODEL_RETIRED:
+                found[one.target.model].add("")  # retired for everybody
+    return found
+
+
+def _cause(one: Ill, fleet: Fleet, models: Mapping[str, set[str]]) -> Cause:
+    """What explains one illness by itself."""
+    kind, lane, target = one.failure, one.failure.lane, one.target
+    project = fleet.projects.get(target.project or "")
+    scope = one.scope if lane is Lane.RATE and one.scope in (Scope.PROJECT, Scope.ORGANIZATION) else KINDS[kind].scope
+    if kind is FailureKind.QUOTA_EXHAUSTED and one.scope is Scope.PROJECT:
+        scope = Scope.PROJECT
+    if lane is Lane.SERVER:
+        return Cause(Scope.OPENAI, lane, fleet.host(target))
+    if lane is Lane.NETWORK:
+        return Cause(Scope.PROJECT, lane, target.project or fleet.host(target))
+    if scope is Scope.ORGANIZATION:
+        return Cause(scope, lane, fleet.organization(target))
+    if scope is Scope.MONITOR:
+        return Cause(scope, lane, fleet.host(target))
+    if scope is Scope.MODEL and target.model:
+        everywhere = kind is not FailureKind.ACCESS_MODEL_NOT_ALLOWED and len(models.get(target.model, ())) > 1
+        return Cause(scope, lane, target.model if everywhere else f"{target.project}/{target.model}")
+    if scope is Scope.PROJECT or project is None or target.key is None:
+        return Cause(Scope.PROJECT, lane, target.project or fleet.host(target))
+    return Cause(Scope.KEY, lane, f"{target.project}/{target.key}")
+
+
+# What changed ------------------------------------------------------------------------------------------------------------------------
+
+Describe = Callable[[Cause, FailureKind, tuple[Ill, ...]], Diagnosis]
+"""The words for a cause; asked when an incident opens and when its cause changes."""
+
+
+def correlate(
+    ill: Sequence[Ill],
+    fleet: Fleet,
+    open_ones: Sequence[Incident],
+    lately: Sequence[Incident],
+    now: datetime,
+    describe: Describe,
+) -> list[Change]:
+    """What happened to the incidents: opened, widened, merged, another cause, resolved, reopened. Nothing where nothing changed.
+
+    `ill` may hold suspects (`confirmed` false): they tell how far a cause reaches, and open nothing. `lately` are incidents that were
+    resolved within the last 15 minutes.
+    """
+    held: dict[str, list[Ill]] = defaultdict(list)
+    """By the key of the open incident that they belong to."""
+    known = {incident.cause.key: incident for incident in open_ones}
+    moved: dict[str, tuple[Cause, list[Incident]]] = {}
+    fresh: list[tuple[Cause, tuple[Ill, ...]]] = []
+    for cause, members in sorted(causes(ill, fleet).items(), key=lambda item: -_WIDTH[item[0].scope]):
+        home = known.get(cause.key) or _wider(cause, members, open_ones, fleet)
+        if home is not None:
+            held[home.cause.key] += members
+        elif absorbed := _narrower(cause, members, open_ones, moved):
+            first = min(absorbed, key=lambda incident: (incident.first_bad_at, incident.id or 0))
+            moved[first.cause.key] = (cause, [incident for incident in absorbed if incident is not first])
+            held[first.cause.key] += members
+        else:
+            fresh.append((cause, members))
+    merged = {incident.cause.key: first for first, (_, others) in moved.items() for incident in others}
+    changes: list[Change | None] = []
+    for incident in open_ones:
+        key = incident.cause.key
+        if key in merged:
+            changes.append(_merged(incident, known[merged[key]], now))
+        elif not held[key]:
+            changes.append(_resolved(incident, now))
+        else:
+            cause = moved[key][0] if key in moved else incident.cause
+            changes.append(_updated(incident, cause, tuple(held[key]), fleet, now, describe))
+    for cause, members in fresh:
+        if not any(one.confirmed for one in members) or now - members[0].since < OPEN_AFTER:
+            continue
+        before = next((each for each in lately if each.cause.key == cause.key and _is_recent(each, now)), None)
+        if before is not None:
+            changes.append(_reopened(before, members, fleet, now, describe))
+        else:
+            changes.append(_opened(cause, members, fleet, now, describe))
+    return [change for change in changes if change is not None]
+
+
+def _is_recent(incident: Incident, now: datetime) -> bool:
+    return incident.merged_into is None and incident.resolved_at is not None and now - incident.resolved_at <= REOPEN_WITHIN
+
+
+def _wider(cause: Cause, members: tuple[Ill, ...], open_ones: Sequence[Incident], fleet: Fleet) -> Incident | None:
+    """The open incident that explains these too: what is left of a wide outage is no new one."""
+    for incident in open_ones:
+        if incident.cause.lane is cause.lane and _WIDTH[incident.cause.scope] > _WIDTH[cause.scope]:
+            began = incident.first_bad_at - _TOGETHER
+            if all(_covers(incident, one, fleet) and one.since >= began for one in members):
+                return incident
+    return None
+
+
+def _covers(incident: Incident, one: Ill, fleet: Fleet) -> bool:
+    subject, target = incident.cause.subject, one.target
+    if incident.cause.lane is Lane.AUTH and incident.failure is not one.failure:
+        return False
+    match incident.cause.scope:
+        case Scope.PROJECT:
+            return target.project == subject
+        case Scope.MODEL:
+            return target.model == subject
+        case Scope.ORGANIZATION:
+            return fleet.organization(target) == subject
+        case Scope.OPENAI | Scope.MONITOR:
+            return subject in ("", fleet.host(target))
+        case _:
+            return False
+
+
+def _narrower(cause: Cause, members: tuple[Ill, ...], open_ones: Sequence[Incident], moved: Mapping[str, object]) -> list[Incident]:
+    """The open incidents that a wider cause turns out to explain."""
+    hit = {one.target.project for one in members}
+    return [
+        incident
+        for incident in open_ones
+        if incident.cause.lane is cause.lane
+        and incident.cause.key not in moved
+        and _WIDTH[incident.cause.scope] < _WIDTH[cause.scope]
+        and incident.projects
+        and set(incident.projects) <= hit
+        and any(one.failure is incident.failure for one in members)
+    ]
+
+
+def _opened(cause: Cause, members: tuple[Ill, ...], fleet: Fleet, now: datetime, describe: Describe) -> Change:
+    kind = leading(members)
+    incident = _with_members(
+        Incident(
+            cause=cause,
+            failure=kind,
+            severity=_severity(members),
+            first_bad_at=members[0].since,
+            opened_at=now,
+            named_at=now,
+            title="",
+            diagnosis=describe(cause, kind, members),
+        ),
+        members,
+        fleet,
+    )
+    return Change(incident, (Event(now, EventKind.OPENED, incident.title),))
+
+
+def _updated(
+    incident: Incident, cause: Cause, members: tuple[Ill, ...], fleet: Fleet, now: datetime, describe: Describe
+) -> Change | None:
+    sure = tuple(one for one in members if one.confirmed) or members
+    kind = incident.failure if any(one.failure is incident.failure for one in sure) and cause == incident.cause else leading(sure)
+    severity = max(incident.severity, _severity(sure), key=lambda each: each.rank)
+    new = _with_members(replace(incident, cause=cause, failure=kind, severity=severity), members, fleet)
+    events = []
+    if cause != incident.cause:
+        events.append(Event(now, EventKind.WIDENED, f"It reaches further than it seemed: {new.title}."))
+    elif kind is not incident.failure:
+        events.append(Event(now, EventKind.CAUSE, f"The cause is another one now: {new.title}."))
+    elif severity is not incident.severity:
+        events.append(Event(now, EventKind.WIDENED, "It got worse: calls fail now."))
+    elif len(new.projects) > len(incident.projects):
+        more = [name for name in new.projects if name not in incident.projects]
+        events.append(Event(now, EventKind.WIDENED, f"Also hit: {_few(more)}."))
+    if cause != incident.cause or kind is not incident.failure:
+        new = replace(new, named_at=now, diagnosis=describe(cause, kind, sure))
+    return Change(new, tuple(events)) if new != incident else None
+
+
+def _reopened(before: Incident, members: tuple[Ill, ...], fleet: Fleet, now: datetime, describe: Describe) -> Change:
+    again = replace(before, resolved_at=None, reopened=before.reopened + 1, acknowledged_at=None, acknowledged_by=None)
+    change = _updated(again, before.cause, members, fleet, now, describe) or Change(again, ())
+    said = Event(now, EventKind.REOPENED, "It came back within a quarter of an hour.")
+    return Change(change.incident, (said, *change.events))
+
+
+def _merged(incident: Incident, into: Incident, now: datetime) -> Change:
+    said = Event(now, EventKind.MERGED, f"A wider incident explains it: INC-{into.id}.")
+    return Change(replace(incident, merged_into=into.id, resolved_at=now, ill=0), (said,))
+
+
+def _resolved(incident: Incident, now: datetime) -> Change:
+    return Change(replace(incident, resolved_at=now, ill=0), (Event(now, EventKind.RESOLVED, "Everything it hit is well again."),))
+
+
+def _severity(members: Iterable[Ill]) -> Severity:
+    failing = any(one.health is Health.FAILING and one.confirmed for one in members)
+    return Severity.CRITICAL if failing else Severity.WARNING
+
+
+def leading(members: Sequence[Ill]) -> FailureKind:
+    """The kind to speak of: the commonest of those that settle their cause, else the commonest; of equals the one seen first."""
+    counts = Counter(one.failure for one in members)
+    if FailureKind.ACCESS_MODEL_RETIRED in counts:
+        return FailureKind.ACCESS_MODEL_RETIRED  # the look-up of a retired model only says that it is not found
+    return max(counts, key=lambda kind: (KINDS[kind].definitive, counts[kind]))
+
+
+def _with_members(incident: Incident, members: Iterable[Ill], fleet: Fleet) -> Incident:
+    """The incident with those who are hit now added to those who were."""
+    members = tuple(members)
+    names = {one.target.project for one in members if one.target.project}
+    hit = [fleet.projects[name] for name in names if name in fleet.projects]
+    new = replace(
+        incident,
+        projects=_union(incident.projects, names),
+        keys=_union(incident.keys, {f"{one.target.project}/{one.target.key}" for one in members if one.target.key}),
+        models=_union(incident.models, {one.target.model for one in members if one.target.model}),
+        services=_union(incident.services, {service for project in hit for service in project.services}),
+        owners=_union(incident.owners, {project.owner for project in hit if project.owner}),
+        environments=_union(incident.environments, {project.environment for project in hit if project.environment}),
+        first_bad_at=min([incident.first_bad_at, *(one.since for one in members if incident.id is None)]),
+        ill=sum(one.confirmed for one in members),
+    )
+    return replace(new, title=title(new))
+
+
+def _union(old: tuple[str, ...], new: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted({*old, *new}))
+
+
+def title(incident: Incident) -> str:
+    """What it is in a few words: `Key “cron” of legacy: key refused`."""
+    what, subject = KINDS[incident.failure].title, incident.cause.subject
+    many = f" ({len(incident.projects)} projects)" if len(incident.projects) > 1 else ""
+    match incident.cause.scope:
+        case Scope.KEY:
+            project, _, key = subject.partition("/")
+            return f"Key “{key}” of {project}: {what}"
+        case Scope.MODEL:
+            project, _, model = subject.partition("/")
+            return f"{model} in {project}: {what}" if model and project in incident.projects else f"{subject}: {what}{many}"
+        case Scope.PROJECT:
+            return f"Project {subject}: {what}"
+        case Scope.ORGANIZATION:
+            return f"{subject[:1].upper()}{subject[1:]}: {what}{many}"
+        case Scope.OPENAI:
+            return f"OpenAI: {what.removeprefix('OpenAI ')}{many}"
+        case _:
+            return f"The monitor's own network: {what}{many}"
+
+
+def _few(names: Sequence[str], most: int = 5) -> str:
+    shown = ", ".join(names[:most])
+    return shown if len(names) <= most else f"{shown} and {len(names) - most} more"
