@@ -15,7 +15,7 @@ from monitor.domain.incidents import Cause, Change, Event, EventKind, Ill, Incid
 from monitor.domain.inventory import ProbeKind, Project, Target
 from monitor.domain.taxonomy import KINDS, FailureKind, Lane, Scope
 
-# What explains what is ill ----------------------------------------------------------------------------------------------------------
+# What explains what is ill ------------------------------------------------------------------------------------------------------
 
 OPEN_AFTER = timedelta(seconds=15)
 """From the first bad answer: in that time the neighbours were asked, and one outage does not begin as two hundred incidents."""
@@ -149,10 +149,10 @@ def _cause(one: Ill, fleet: Fleet, models: Mapping[str, set[str]]) -> Cause:
     scope = one.scope if lane is Lane.RATE and one.scope in (Scope.PROJECT, Scope.ORGANIZATION) else KINDS[kind].scope
     if kind is FailureKind.QUOTA_EXHAUSTED and one.scope is Scope.PROJECT:
         scope = Scope.PROJECT
-    if lane is Lane.SERVER:
+    if lane is Lane.SERVER or target.project is None:
         return Cause(Scope.OPENAI, lane, fleet.host(target))
     if lane is Lane.NETWORK:
-        return Cause(Scope.PROJECT, lane, target.project or fleet.host(target))
+        return Cause(Scope.PROJECT, lane, target.project)
     if scope is Scope.ORGANIZATION:
         return Cause(scope, lane, fleet.organization(target))
     if scope is Scope.MONITOR:
@@ -161,11 +161,11 @@ def _cause(one: Ill, fleet: Fleet, models: Mapping[str, set[str]]) -> Cause:
         everywhere = kind is not FailureKind.ACCESS_MODEL_NOT_ALLOWED and len(models.get(target.model, ())) > 1
         return Cause(scope, lane, target.model if everywhere else f"{target.project}/{target.model}")
     if scope is Scope.PROJECT or project is None or target.key is None:
-        return Cause(Scope.PROJECT, lane, target.project or fleet.host(target))
+        return Cause(Scope.PROJECT, lane, target.project)
     return Cause(Scope.KEY, lane, f"{target.project}/{target.key}")
 
 
-# What changed ------------------------------------------------------------------------------------------------------------------------
+# What changed -------------------------------------------------------------------------------------------------------------------
 
 Describe = Callable[[Cause, FailureKind, tuple[Ill, ...]], Diagnosis]
 """The words for a cause; asked when an incident opens and when its cause changes."""
@@ -179,10 +179,10 @@ def correlate(
     now: datetime,
     describe: Describe,
 ) -> list[Change]:
-    """What happened to the incidents: opened, widened, merged, another cause, resolved, reopened. Nothing where nothing changed.
+    """What happened to the incidents: opened, widened, merged, resolved, reopened, another cause. Nothing where nothing changed.
 
-    `ill` may hold suspects (`confirmed` false): they tell how far a cause reaches, and open nothing. `lately` are incidents that were
-    resolved within the last 15 minutes.
+    `ill` may hold suspects (`confirmed` false): they tell how far a cause reaches, and open nothing. `lately` are incidents that
+    were resolved within the last 15 minutes.
     """
     held: dict[str, list[Ill]] = defaultdict(list)
     """By the key of the open incident that they belong to."""
