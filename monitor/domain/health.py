@@ -56,6 +56,10 @@ class HealthPolicy:
     """The same at a rate limit: when a limit per minute has filled again."""
     stale_after: float = 3.0
     """Intervals without an answer after which a target is unknown, never green."""
+    flap_start: float = 0.5
+    """Weighted part of the last 20 steps between checks that changed, from which on a target flaps."""
+    flap_stop: float = 0.25
+    """The part below which it has settled."""
 
     def __post_init__(self) -> None:
         for name in ("fail_after", "fail_window", "definitive_fail_after", "recover_after"):
@@ -63,6 +67,8 @@ class HealthPolicy:
                 raise ValueError(f"{name} must be from 1 to {_KEEP}, not {getattr(self, name)}")
         if self.fail_after > self.fail_window:
             raise ValueError(f"fail_after ({self.fail_after}) cannot exceed fail_window ({self.fail_window})")
+        if not 0 < self.flap_stop < self.flap_start <= 1:
+            raise ValueError(f"needs 0 < flap_stop ({self.flap_stop}) < flap_start ({self.flap_start}) ≤ 1")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,8 @@ class HealthState:
     last_at: datetime | None = None
     """Of the last answer of any verdict."""
     last_ok_at: datetime | None = None
+    flapping: bool = False
+    """It comes and goes: until it settles, good answers make it degraded and not healthy, so that one trouble stays one."""
 
     @property
     def suspect(self) -> bool:
@@ -113,12 +121,19 @@ def advance(
         return state, None
     if observation.verdict is Verdict.INCONCLUSIVE:
         return replace(state, last_at=at), None
+    probe = observation.target.probe
     kind = None if observation.verdict is Verdict.OK else observation.failure or FailureKind.UNKNOWN
     recent = (*state.recent, kind is None)[-_KEEP:]
+    part = _changing(recent)
+    flapping = part >= (policy.flap_stop if state.flapping else policy.flap_start)
     if kind is None:
         health, failure = _after_success(state, recent, policy, finding=observation.finding is not None)
+        if flapping and failure is None:
+            health, failure = _wavering(state.failure, state.last_kind, probe)
     else:
-        health, failure = _after_failure(state, recent, policy, kind, observation.target.probe)
+        health, failure = _after_failure(state, recent, policy, kind, probe)
+        if flapping and failure is None:
+            health, failure = _wavering(None, kind, probe)
     moved = health is not state.health
     new = HealthState(
         health=health,
@@ -128,6 +143,7 @@ def advance(
         last_kind=kind,
         last_at=at,
         last_ok_at=at if kind is None else state.last_ok_at,
+        flapping=flapping,
     )
     return new, Transition(observation.target, at, state.health, health, failure) if moved else None
 
@@ -160,6 +176,29 @@ def _after_failure(
     else:
         confirmed = recent[-policy.fail_window :].count(False) >= policy.fail_after
     return (_ill_health(kind, probe), kind) if confirmed else (state.health, state.failure)
+
+
+_WEIGHTS = tuple(0.8 + 0.4 * step / (_KEEP - 2) for step in range(_KEEP - 1))
+"""Of the steps between checks, oldest first: what happened lately counts half as much again as what was long ago."""
+
+
+def _changing(recent: tuple[bool, ...]) -> float:
+    """The weighted part of the steps from check to check that changed, 0 to 1. Checks that never were count as steady."""
+    if all(recent) or not any(recent):
+        return 0.0
+    steps = zip(recent, recent[1:], _WEIGHTS[1 - len(recent) :], strict=False)
+    return sum(weight for before, after, weight in steps if before is not after) / (_KEEP - 1)
+
+
+def _wavering(confirmed: FailureKind | None, last: FailureKind | None, probe: ProbeKind) -> tuple[Health, FailureKind | None]:
+    """What a target is that flaps and by the other rules would be well. A refusal that comes and goes is no dead key."""
+    kind = confirmed or last
+    if kind is None:
+        return Health.HEALTHY, None
+    if confirmed is None and kind.lane is Lane.AUTH and KINDS[kind].definitive:
+        kind = FailureKind.AUTH_UNKNOWN
+    health = _ill_health(kind, probe)
+    return (health if health is Health.RESTRICTED else Health.DEGRADED), kind
 
 
 def _alike(a: FailureKind, b: FailureKind, probe: ProbeKind) -> bool:

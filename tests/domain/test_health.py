@@ -178,7 +178,16 @@ def test_timeouts_do_not_confirm_a_refused_key_under_any_patience() -> None:
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"fail_after": 0}, {"fail_window": 22}, {"recover_after": 0}, {"fail_after": 4}, {"definitive_fail_after": -1}]
+    "wrong",
+    [
+        {"fail_after": 0},
+        {"fail_window": 22},
+        {"recover_after": 0},
+        {"fail_after": 4},
+        {"definitive_fail_after": -1},
+        {"flap_stop": 0.6},
+        {"flap_start": 1.1},
+    ],
 )
 def test_a_policy_that_could_never_be_met_is_refused(wrong: dict[str, int]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
@@ -429,6 +438,61 @@ def test_whatever_the_clock_does_the_fold_gives_a_state(
 
 
 @given(st.text(alphabet=".kxr", min_size=1, max_size=60))
-def test_two_good_answers_in_a_row_always_heal(letters: str) -> None:
+def test_two_good_answers_in_a_row_always_heal_what_does_not_flap(letters: str) -> None:
     state, _ = fold(letters + "..")
-    assert (state.health, state.failure) == (Health.HEALTHY, None)
+    assert (state.health is Health.HEALTHY and state.failure is None) is not state.flapping
+
+
+@given(st.text(alphabet="".join(LETTERS) + ".!?", max_size=60), POLICIES)
+def test_whatever_flapped_settles_when_nothing_but_good_answers_come(letters: str, policy: HealthPolicy) -> None:
+    state, changes = fold(letters + "." * 21, policy)
+    assert (state.health, state.failure, state.flapping) == (Health.HEALTHY, None, False)
+    assert changes[-1].new is Health.HEALTHY
+
+
+@pytest.mark.parametrize(
+    ("letters", "flapping", "health", "failure"),
+    [
+        (".k.k.k.k", False, Health.HEALTHY, None),
+        # Every other check is refused: never two in a row, so no rule but this sees it. The key is not dead: it works between.
+        (".k.k.k.k.k", True, Health.DEGRADED, K.AUTH_UNKNOWN),
+        (".k.k.k.k.k.", True, Health.DEGRADED, K.AUTH_UNKNOWN),
+        # A third of the checks time out and two good ones follow each: a brown-out.
+        ("x.." * 4, False, Health.HEALTHY, None),
+        ("x.." * 7, True, Health.DEGRADED, K.NETWORK_TIMEOUT),
+        # Noise is not flapping.
+        (("." * 6 + "e") * 6, False, Health.HEALTHY, None),
+        # What was confirmed keeps its name while it comes and goes, and is called failing while calls fail.
+        ("kk.." * 6, True, Health.DEGRADED, K.AUTH_INVALID_KEY),
+        ("kk.." * 6 + "kk", True, Health.FAILING, K.AUTH_INVALID_KEY),
+        # Settled: well or ill without flapping.
+        ("x.." * 7 + "." * 14, False, Health.HEALTHY, None),
+        ("x.." * 7 + "x" * 16, False, Health.FAILING, K.NETWORK_TIMEOUT),
+        # A restricted key that may list now and then stays a restricted key, and a limit reached now and then a limit.
+        ("ss.." * 6, True, Health.RESTRICTED, K.AUTH_MISSING_SCOPE),
+        ("r." * 10, True, Health.DEGRADED, K.RATE_REQUESTS),
+    ],
+)
+def test_what_comes_and_goes_is_one_trouble_until_it_settles(
+    letters: str, flapping: bool, health: Health, failure: FailureKind | None
+) -> None:
+    state, _ = fold(letters)
+    assert (state.flapping, state.health, state.failure) == (flapping, health, failure)
+
+
+def test_flapping_begins_at_half_and_ends_below_a_quarter() -> None:
+    seen, state = [], HealthState()
+    for number, letter in enumerate("x." * 8 + "." * 20):
+        state, _ = advance(state, check(letter, START + number * MINUTE))
+        seen.append(state.flapping)
+    begun, ended = seen.index(True), len(seen) - 1 - seen[::-1].index(True)
+    assert all(seen[begun : ended + 1]), "flapping must not itself flap"
+    assert begun == 9, "nine of the newest steps weigh just less than half, ten more"
+    assert ended > 20, "the second threshold is lower than the first"
+
+
+def test_thresholds_of_flapping_belong_to_the_policy() -> None:
+    patient = HealthPolicy(flap_start=1.0, flap_stop=0.9)
+    assert fold("x.." * 7, patient)[0].flapping is False
+    assert fold("x." * 11, patient)[0].flapping is True
+    assert fold("." * 15 + "x" + ".", HealthPolicy(flap_start=0.1, flap_stop=0.05))[0].flapping is True
