@@ -5,6 +5,9 @@
                    └─────► observations ─► answers      one row per answer; what many answers share is stored once
                    └─────► transitions, limit_buckets
     minute/quarter/hour_buckets, *_failures     counts per project and probe, written with the raw rows
+    incidents ─► incident_projects, incident_events, incident_evidence      with names, not rows: they outlive both
+         └─────► outbox ◄─ silences             who was told what, and why somebody was not
+    intents                                     what people asked for on a page, until the service has done it
 
 Charts read buckets, never raw rows. The fleet as a whole is kept as project 0 (`FLEET`), so that a chart over every project
 reads no more than a chart over one.
@@ -152,6 +155,7 @@ target_states = _clustered(
     Column("hit", Words),
     Column("limits", Words),
     Column("limits_at", Int),
+    Column("flapping", Int, nullable=False, server_default=sa.text("0")),
 )
 
 transitions = _plain(
@@ -240,3 +244,116 @@ effective_config = _plain(
     Column("text", Words, nullable=False),
 )
 """Each configuration the poller ever ran with, without secrets; the newest row is the present one."""
+
+# Incidents and what people are told of them: few rows, kept for ever.
+
+incidents = _plain(
+    "incidents",
+    Column("id", Int, primary_key=True),
+    Column("scope", Words, nullable=False),
+    Column("lane", Words, nullable=False),
+    Column("subject", Words, nullable=False),
+    Column("failure", Words, nullable=False),
+    Column("severity", Words, nullable=False),
+    Column("title", Words, nullable=False),
+    Column("first_bad_at", Int, nullable=False),
+    Column("last_good_at", Int),
+    Column("opened_at", Int, nullable=False),
+    Column("named_at", Int),
+    Column("acknowledged_at", Int),
+    Column("acknowledged_by", Words),
+    Column("resolved_at", Int),
+    Column("reopened", Int, nullable=False),
+    Column("merged_into", Int),
+    Column("ill", Int, nullable=False),
+    Column("diagnosis", Words, nullable=False),
+    Column("hit", Words, nullable=False),
+    Index("ix_incidents_opened", "opened_at"),
+    Index("ix_incidents_resolved", "resolved_at"),
+    Index("ix_incidents_failure", "failure", "scope", "opened_at"),
+    Index("ix_incidents_subject", "subject", "opened_at"),
+)
+"""`diagnosis` and `hit` (projects, keys, models, services, owners, environments) are JSON."""
+
+incident_projects = _clustered("incident_projects", _key("project", Words), _key("incident_id"))
+"""Who was hit by what: a project's incidents are sought here."""
+
+incident_events = _plain(
+    "incident_events",
+    Column("id", Int, primary_key=True),
+    Column("incident_id", Int, sa.ForeignKey("incidents.id"), nullable=False),
+    Column("at", Int, nullable=False),
+    Column("kind", Words, nullable=False),
+    Column("text", Words, nullable=False),
+    Column("by", Words),
+    Index("ix_incident_events_incident", "incident_id", "at", "id"),
+)
+
+incident_evidence = _plain(
+    "incident_evidence",
+    Column("incident_id", Int, sa.ForeignKey("incidents.id"), primary_key=True, autoincrement=False),
+    Column("at", Int, nullable=False),
+    Column("evidence", Words, nullable=False),
+)
+"""What was known when the incident opened, as JSON, redacted. Written once: it outlives the observations it was taken from."""
+
+outbox = _plain(
+    "outbox",
+    Column("id", Int, primary_key=True),
+    Column("incident_id", Int),
+    Column("channel", Words, nullable=False),
+    Column("reason", Words, nullable=False),
+    Column("dedup_key", Words),
+    Column("severity", Words),
+    Column("scope", Words),
+    Column("subject", Words, nullable=False),
+    Column("body", Words, nullable=False),
+    Column("state", Words, nullable=False),
+    Column("at", Int, nullable=False),
+    Column("due_at", Int),
+    Column("attempts", Int, nullable=False),
+    Column("worker", Words),
+    Column("finished_at", Int),
+    Column("text", Words),
+    sa.UniqueConstraint("channel", "dedup_key"),
+    Index("ix_outbox_incident", "incident_id", "channel", "id"),
+)
+WAITING = outbox.c.state == sa.literal_column("'waiting'")
+Index("ix_outbox_due", outbox.c.due_at, sqlite_where=WAITING, postgresql_where=WAITING)
+"""Messages, and decisions not to send one (`not_sent`, without a dedup key). `due_at` of a waiting one is when it may be claimed:
+now, at its retry, or when the lease of the worker that claimed it ends. `text` is the last error, or why nothing was sent.
+"""
+
+silences = _plain(
+    "silences",
+    Column("id", Int, primary_key=True),
+    Column("starts", Int, nullable=False),
+    Column("until", Int, nullable=False),
+    Column("by", Words, nullable=False),
+    Column("text", Words, nullable=False),
+    Column("project", Words),
+    Column("owner", Words),
+    Column("environment", Words),
+    Column("lane", Words),
+    Column("incident_id", Int),
+    Column("ended_at", Int),
+    Column("ended_by", Words),
+    Index("ix_silences_until", "until"),
+)
+
+intents = _plain(
+    "intents",
+    Column("id", Int, primary_key=True),
+    Column("at", Int, nullable=False),
+    Column("kind", Words, nullable=False),
+    Column("by", Words, nullable=False),
+    Column("incident_id", Int),
+    Column("silence_id", Int),
+    Column("project", Words),
+    Column("text", Words, nullable=False),
+    Column("until", Int),
+    Column("taken_at", Int),
+)
+NOT_TAKEN = intents.c.taken_at.is_(None)
+Index("ix_intents_not_taken", intents.c.id, sqlite_where=NOT_TAKEN, postgresql_where=NOT_TAKEN)
+"""What people asked for on a page; the service carries it out and notes who did what."""
