@@ -13,7 +13,7 @@ import logging
 import os
 import platform
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
@@ -23,7 +23,7 @@ from urllib.parse import urlsplit
 from monitor import __version__
 from monitor.clock import Clock
 from monitor.config import ConfigErrors, ProjectSettings, Settings, inventory
-from monitor.domain.inventory import Check, ProbeKind, Target
+from monitor.domain.inventory import Check, Inventory, ProbeKind, Target
 from monitor.domain.observation import Observation
 from monitor.domain.taxonomy import Lane
 from monitor.openai_api.client import ApiClient
@@ -75,13 +75,13 @@ class Job:
         return self.project.base_url if self.project else self.check.target.host or ""
 
 
-async def ask(client: ApiClient, secrets: Secrets, target: Target, project: ProjectSettings | None, at: datetime) -> Observation:
-    """Put one question to the API. A secret that cannot be used is an observation too, and nothing is sent."""
+def request_for(secrets: Secrets, target: Target, project: ProjectSettings | None, at: datetime) -> ProbeRequest:
+    """What a probe needs to put its question. A secret that cannot be used makes a request that is not sent but observed."""
     if project is None:
-        return await PROBES[target.probe](client, ProbeRequest(target=target, at=at, base_url=target.host or ""))
+        return ProbeRequest(target=target, at=at, base_url=target.host or "")
     key = next(key for key in project.keys if key.label == target.key)
     secret = secrets.resolve(key.secret)
-    request = ProbeRequest(
+    return ProbeRequest(
         target=target,
         at=at,
         base_url=project.base_url,
@@ -91,7 +91,11 @@ async def ask(client: ApiClient, secrets: Secrets, target: Target, project: Proj
         organization=project.organization,
         inference_mode=project.inference,
     )
-    return await PROBES[target.probe](client, request)
+
+
+async def ask(client: ApiClient, secrets: Secrets, target: Target, project: ProjectSettings | None, at: datetime) -> Observation:
+    """Put one question to the API."""
+    return await PROBES[target.probe](client, request_for(secrets, target, project, at))
 
 
 class Poller:
@@ -107,8 +111,13 @@ class Poller:
         writer: Writer,
         salt: bytes,
         reload: Callable[[], Settings | None] = lambda: None,
+        watch: Callable[[Sequence[Recorded]], None] = lambda _: None,
     ) -> None:
-        """`reload` gives new settings when the configuration changed, None when not, and raises `ConfigErrors`."""
+        """`reload` gives new settings when the configuration changed, None when not, and raises `ConfigErrors`; `watch` is told
+        what was recorded.
+        """
+        self.inventory = Inventory((), ())
+        """What is watched now."""
         self.settings = settings
         self.config_error: str | None = None
         self.store_error: str | None = None
@@ -126,6 +135,7 @@ class Poller:
         self._writer = writer
         self._salt = salt
         self._reload = reload
+        self._watch = watch
         self._jobs: dict[Target, Job] = {}
         self._heap: list[tuple[float, int, Job]] = []
         self._number = itertools.count()
@@ -228,7 +238,7 @@ class Poller:
             return []
         now = self._clock.now()
         try:
-            recorded = await self._in_thread(lambda: self._writer.record(batch, now))
+            recorded = await self.in_thread(lambda: self._writer.record(batch, now))
         except BaseException:
             self._finished = batch + self._finished
             raise
@@ -237,6 +247,7 @@ class Poller:
             seen = each.observation
             self.counts[seen.target.project or "", seen.verdict.value, seen.failure.value if seen.failure else ""] += 1
             self._after(each)
+        self._watch(recorded)
         return recorded
 
     def _after(self, recorded: Recorded) -> None:
@@ -261,7 +272,16 @@ class Poller:
             if other.ill is lane and not other.running and other.due > now:
                 self._plan(other, now)
 
-    async def _in_thread(self, work: Callable[[], T]) -> T:
+    def ask_soon(self, targets: Iterable[Target]) -> None:
+        """Ask these now instead of when they are due. What is running, unknown or beyond its budget is left out."""
+        now = asyncio.get_running_loop().time()
+        for target in targets:
+            job = self._jobs.get(target)
+            if job is not None and not job.running and job.due > now:
+                self._plan(job, now)
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Do `work` in the one thread that writes to the store."""
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
 
     # Configuration --------------------------------------------------------------------------------------------------------------
@@ -269,14 +289,14 @@ class Poller:
     async def configure(self) -> None:
         """Make the schedule what the settings say. Running checks are not disturbed; what is gone keeps its history."""
         settings, now = self.settings, self._clock.now()
-        wanted = inventory(settings, self._secrets, self._salt)
+        wanted = self.inventory = inventory(settings, self._secrets, self._salt)
         self._generation = self._secrets.generation
 
         def store() -> None:
             self._writer.sync_inventory(wanted, now)
             self._writer.save_effective_config(settings.source, settings.redacted(), now)
 
-        await self._in_thread(store)
+        await self.in_thread(store)
         fingerprints: dict[_Owner, str | None] = {
             (each.name, key.label): key.fingerprint for each in wanted.projects for key in each.keys
         }
@@ -338,7 +358,7 @@ class Poller:
     async def beat(self) -> None:
         """Store a heartbeat."""
         mine = self.heartbeat()
-        await self._in_thread(lambda: self._writer.beat(mine))
+        await self.in_thread(lambda: self._writer.beat(mine))
         self.last_beat = mine.at
 
     # Loops ----------------------------------------------------------------------------------------------------------------------

@@ -26,6 +26,11 @@ _TOGETHER = timedelta(minutes=3)
 _WIDTH = {scope: rank for rank, scope in enumerate(Scope)}
 
 
+def _reach(cause: Cause) -> tuple[int, bool]:
+    """How far a cause reaches; greater is further. No subject is everybody at that scope."""
+    return _WIDTH[cause.scope], not cause.subject
+
+
 @dataclass(frozen=True, slots=True)
 class Fleet:
     """Who there is: what tells one broken key from a broken platform."""
@@ -103,6 +108,19 @@ def _wide(ill: Sequence[Ill], fleet: Fleet) -> dict[Target, Cause]:
         of_one = len(organizations) == 1 and (others or members[0].failure in _OF_THE_ORGANIZATION)
         cause = Cause(Scope.ORGANIZATION, Lane.AUTH, next(iter(organizations))) if of_one else Cause(Scope.OPENAI, Lane.AUTH, host)
         found |= dict.fromkeys((one.target for one in members), cause)
+    found |= {
+        one.target: Cause(Scope.OPENAI, Lane.SERVER, fleet.host(one.target)) for one in ill if one.failure.lane is Lane.SERVER
+    }
+    return _everywhere(found, fleet)
+
+
+def _everywhere(found: dict[Target, Cause], fleet: Fleet) -> dict[Target, Cause]:
+    """The same, with what OpenAI does at every host at once as one cause."""
+    for lane in (Lane.AUTH, Lane.SERVER):
+        here = {cause.subject for cause in found.values() if (cause.scope, cause.lane) == (Scope.OPENAI, lane)}
+        if len(here) > 1 and here >= set(fleet.hosts):
+            whole = Cause(Scope.OPENAI, lane, "")
+            found |= {target: whole for target, cause in found.items() if (cause.scope, cause.lane) == (Scope.OPENAI, lane)}
     return found
 
 
@@ -149,7 +167,7 @@ def _cause(one: Ill, fleet: Fleet, models: Mapping[str, set[str]]) -> Cause:
     scope = one.scope if lane is Lane.RATE and one.scope in (Scope.PROJECT, Scope.ORGANIZATION) else KINDS[kind].scope
     if kind is FailureKind.QUOTA_EXHAUSTED and one.scope is Scope.PROJECT:
         scope = Scope.PROJECT
-    if lane is Lane.SERVER or target.project is None:
+    if target.project is None:
         return Cause(Scope.OPENAI, lane, fleet.host(target))
     if lane is Lane.NETWORK:
         return Cause(Scope.PROJECT, lane, target.project)
@@ -189,7 +207,7 @@ def correlate(
     known = {incident.cause.key: incident for incident in open_ones}
     moved: dict[str, tuple[Cause, list[Incident]]] = {}
     fresh: list[tuple[Cause, tuple[Ill, ...]]] = []
-    for cause, members in sorted(causes(ill, fleet).items(), key=lambda item: -_WIDTH[item[0].scope]):
+    for cause, members in sorted(causes(ill, fleet).items(), key=lambda item: _reach(item[0]), reverse=True):
         home = known.get(cause.key) or _wider(cause, members, open_ones, fleet)
         if home is not None:
             held[home.cause.key] += members
@@ -228,7 +246,7 @@ def _is_recent(incident: Incident, now: datetime) -> bool:
 def _wider(cause: Cause, members: tuple[Ill, ...], open_ones: Sequence[Incident], fleet: Fleet) -> Incident | None:
     """The open incident that explains these too: what is left of a wide outage is no new one."""
     for incident in open_ones:
-        if incident.cause.lane is cause.lane and _WIDTH[incident.cause.scope] > _WIDTH[cause.scope]:
+        if incident.cause.lane is cause.lane and _reach(incident.cause) > _reach(cause):
             began = incident.first_bad_at - _TOGETHER
             if all(_covers(incident, one, fleet) and one.since >= began for one in members):
                 return incident
@@ -260,7 +278,7 @@ def _narrower(cause: Cause, members: tuple[Ill, ...], open_ones: Sequence[Incide
         for incident in open_ones
         if incident.cause.lane is cause.lane
         and incident.cause.key not in moved
-        and _WIDTH[incident.cause.scope] < _WIDTH[cause.scope]
+        and _reach(incident.cause) < _reach(cause)
         and incident.projects
         and set(incident.projects) <= hit
         and any(one.failure is incident.failure for one in members)
