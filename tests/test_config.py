@@ -28,6 +28,7 @@ from monitor.config import (
     probe_plan,
     secret_errors,
 )
+from monitor.domain.health import HealthPolicy
 from monitor.domain.inventory import KeyKind, ProbeKind
 from tests.conftest import ROOT
 from tests.rights import as_somebody_else, open_folder
@@ -117,7 +118,7 @@ def test_the_example_names_every_setting_with_its_default(load) -> None:
     uncommented = re.sub(r"(?m)^#(?=[a-z_\[])", "", text)
     raw = tomllib.loads(uncommented)
     written, default = load(uncommented), load(ONE_PROJECT)
-    for field in ("database_url", "demo", "intervals", "poller", "dashboard", "metrics", "retention"):
+    for field in ("database_url", "demo", "intervals", "poller", "dashboard", "metrics", "retention", "health"):
         assert getattr(written, field) == getattr(default, field), field
         value = raw["monitor"][field]
         if isinstance(value, dict):
@@ -127,6 +128,8 @@ def test_the_example_names_every_setting_with_its_default(load) -> None:
     assert project.budget == default.projects[0].budget
     assert project.inference == default.projects[0].inference
     assert set(raw["projects"][0]["intervals"]) == {"auth", "model_access", "inference"}
+    assert set(raw["projects"][0]["health"]) == set(type(project.health).model_fields)
+    assert written.health_policy == written.health_policies()["prod-chatbot"] == HealthPolicy()
 
 
 def test_the_example_of_env_sets_nothing_until_it_is_filled_in(tmp_path: Path) -> None:
@@ -145,6 +148,28 @@ def test_a_project_may_override_intervals_one_by_one(load) -> None:
     assert found.interval(project, ProbeKind.MODEL_ACCESS) == timedelta(minutes=5)
     assert found.interval(project, ProbeKind.DENIED_MODEL) == found.interval(project, ProbeKind.INFERENCE) == timedelta(minutes=15)
     assert found.interval(project, ProbeKind.CONTROL) == timedelta(seconds=60)
+
+
+def test_a_project_may_be_judged_in_its_own_way(load) -> None:
+    own = "[projects.health]\nfail_after = 4\nfail_window = 5\n[[projects.keys]]"
+    found = load("[monitor.health]\nrecover_after = 3\nflap_start = 0.6\n" + ONE_PROJECT.replace("[[projects.keys]]", own))
+    assert found.health_policy == HealthPolicy(recover_after=3, flap_start=0.6)
+    assert found.health_policies() == {"checkout": HealthPolicy(fail_after=4, fail_window=5, recover_after=3, flap_start=0.6)}
+    assert load(ONE_PROJECT).health_policies() == {}
+
+
+@pytest.mark.parametrize(
+    ("own", "words"),
+    [
+        ("fail_after = 2", "needs both fail_after and fail_window"),
+        ("fail_after = 4\nfail_window = 3", "needs fail_after ≤ fail_window"),
+        ("flap_start = 0.2\nflap_stop = 0.3", "needs flap_stop < flap_start"),
+    ],
+)
+def test_a_judgement_that_could_never_fall_is_refused(errors, own: str, words: str) -> None:
+    [line] = errors(ONE_PROJECT.replace("[[projects.keys]]", f"[projects.health]\n{own}\n[[projects.keys]]"))
+    assert "projects[0].health" in line
+    assert words in line
 
 
 @pytest.mark.parametrize(
@@ -467,6 +492,9 @@ def test_a_database_that_cannot_serve_is_refused_without_its_password(errors, ur
         ('[monitor.retention]\nfailures = "1d"', "monitor.retention"),
         ('[monitor.retention]\nhours = "1d"', "monitor.retention"),
         ('[monitor.retention]\nobservations = "1s"', "monitor.retention.observations"),
+        ("[monitor.health]\nfail_after = 22", "monitor.health.fail_after"),
+        ("[monitor.health]\nfail_after = 4", "monitor.health"),
+        ("[monitor.health]\nflap_start = 0.25", "monitor.health"),
         ("[monitor]\ndemo = 1", "monitor.demo"),
         ('[monitor]\nsource = "x"', "monitor.source"),
         ("monitor = 5", "monitor"),

@@ -16,6 +16,8 @@ from monitor.config.settings import (
     Budget,
     ConfigFile,
     DashboardSettings,
+    HealthOverrides,
+    HealthSettings,
     IntervalOverrides,
     Intervals,
     KeySettings,
@@ -150,9 +152,11 @@ _TABLES: dict[str, type[BaseModel]] = {
     "monitor.dashboard": DashboardSettings,
     "monitor.metrics": MetricsSettings,
     "monitor.retention": Retention,
+    "monitor.health": HealthSettings,
     "projects": ProjectSettings,
     "projects.budget": Budget,
     "projects.intervals": IntervalOverrides,
+    "projects.health": HealthOverrides,
     "projects.keys": KeySettings,
 }
 

@@ -1,10 +1,11 @@
 """Settings: what is watched and how. Frozen and valid once read."""
 
 import re
+from dataclasses import replace
 from datetime import timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictInt, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
 
 from monitor.config.values import (
     Address,
@@ -22,6 +23,7 @@ from monitor.config.values import (
     Words,
     wrong,
 )
+from monitor.domain.health import HealthPolicy
 from monitor.domain.inventory import ProbeKind
 from monitor.domain.redact import redact
 
@@ -48,6 +50,49 @@ class IntervalOverrides(Table):
     auth: Interval | None = None
     model_access: Interval | None = None
     inference: Interval | None = None
+
+
+Checks = Annotated[StrictInt, Field(ge=1, le=21)]
+"""Of a target; a state remembers 21."""
+Part = Annotated[StrictFloat, Field(gt=0, le=1)]
+
+
+class HealthSettings(Table):
+    """How much evidence a change of health needs; what each means stands in `HealthPolicy`."""
+
+    fail_after: Checks = 2
+    fail_window: Checks = 3
+    definitive_fail_after: Checks = 2
+    recover_after: Checks = 2
+    flap_start: Part = 0.5
+    flap_stop: Part = 0.25
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        if self.fail_after > self.fail_window:
+            raise wrong("needs fail_after ≤ fail_window", "Raise fail_window or lower fail_after.")
+        if self.flap_stop >= self.flap_start:
+            raise wrong("needs flap_stop < flap_start", "Lower flap_stop or raise flap_start.")
+        return self
+
+
+class HealthOverrides(Table):
+    """What one project judges differently."""
+
+    fail_after: Checks | None = None
+    fail_window: Checks | None = None
+    definitive_fail_after: Checks | None = None
+    recover_after: Checks | None = None
+    flap_start: Part | None = None
+    flap_stop: Part | None = None
+
+    @model_validator(mode="after")
+    def _possible(self) -> Self:
+        for a, b in (("fail_after", "fail_window"), ("flap_stop", "flap_start")):
+            if (getattr(self, a) is None) is not (getattr(self, b) is None):
+                raise wrong(f"needs both {a} and {b}, or neither", "Write the other one too: the two belong together.")
+        HealthSettings(**self.model_dump(exclude_none=True))
+        return self
 
 
 class Budget(Table):
@@ -87,6 +132,7 @@ class ProjectSettings(Table):
     inference: Literal["minimal", "zero_token", "off"] = "minimal"
     budget: Budget = Budget()
     intervals: IntervalOverrides = IntervalOverrides()
+    health: HealthOverrides = HealthOverrides()
     keys: Annotated[tuple[KeySettings, ...], AfterValidator(_at_least_one)]
 
 
@@ -156,6 +202,7 @@ class MonitorTable(Table):
     dashboard: DashboardSettings = DashboardSettings()
     metrics: MetricsSettings = MetricsSettings()
     retention: Retention = Retention()
+    health: HealthSettings = HealthSettings()
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:
@@ -184,6 +231,16 @@ class Settings(MonitorTable):
         override: timedelta | None = getattr(project.intervals, field, None)
         chosen: timedelta = override or getattr(self.intervals, field)
         return chosen
+
+    @property
+    def health_policy(self) -> HealthPolicy:
+        """How health is judged where a project says nothing else."""
+        return HealthPolicy(**self.health.model_dump())
+
+    def health_policies(self) -> dict[str, HealthPolicy]:
+        """The policies of the projects that judge differently, by name."""
+        own = {project.name: project.health.model_dump(exclude_none=True) for project in self.projects}
+        return {name: replace(self.health_policy, **changed) for name, changed in own.items() if changed}
 
     def redacted(self) -> dict[str, Any]:
         """Everything that may be shown, as JSON-ready values: no password, no secret, only where secrets come from."""

@@ -1,6 +1,7 @@
 """One batch of observations inside its transaction, and what the writer remembers between batches."""
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any, NamedTuple
@@ -45,6 +46,14 @@ class Known(NamedTuple):
 
 
 _NEVER = Known(HealthState(), -1, None)
+
+
+class Policies(NamedTuple):
+    """How health is judged."""
+
+    default: HealthPolicy
+    of_project: Mapping[str, HealthPolicy]
+    """Those of the projects that are judged differently, by name."""
 
 
 class Memory:
@@ -100,10 +109,10 @@ class Statements:
 class Batch:
     """Folds observations and collects rows; `write` sends them, `adopt` remembers them once they are committed."""
 
-    def __init__(self, memory: Memory, statements: Statements, policy: HealthPolicy, connection: Connection, now: int) -> None:
+    def __init__(self, memory: Memory, statements: Statements, policies: Policies, connection: Connection, now: int) -> None:
         self._memory = memory
         self._statements = statements
-        self._policy = policy
+        self._policies = policies
         self._connection = connection
         self._now = now
         self._admitted = Register()
@@ -130,7 +139,8 @@ class Batch:
         if at != asked or seen.at.microsecond % 1000:
             seen = replace(seen, at=from_ms(at))  # the fold sees the time that is stored, or a restart would remember another
         answer_id = self._answer(seen)
-        state, transition = advance(known.state, seen, self._policy)
+        policy = self._policies.of_project.get(seen.target.project or "", self._policies.default)
+        state, transition = advance(known.state, seen, policy)
         taken = state is not known.state
         self._known[number] = Known(state, max(at, known.newest), answer_id if taken else known.answer_id)
         if taken:
@@ -141,7 +151,7 @@ class Batch:
         if transition is not None:
             failure = transition.failure.value if transition.failure else None
             self._transitions.append((number, at, transition.old.value, transition.new.value, failure))
-        return state, transition, look_again_after(state, self._policy)
+        return state, transition, look_again_after(state, policy)
 
     def _free(self, number: int, at: int) -> int:
         """The first millisecond from `at` on without a raw row of the target: a late answer must not replace another."""

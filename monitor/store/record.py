@@ -17,13 +17,14 @@ from monitor.domain.inventory import Inventory, Target
 from monitor.domain.observation import Observation
 from monitor.domain.timeline import to_ms
 from monitor.store import codec, dialect, meta
-from monitor.store.batch import DAY, Batch, Memory, Statements
+from monitor.store.batch import DAY, Batch, Memory, Policies, Statements
 from monitor.store.engine import writing
 from monitor.store.status import Heartbeat
 from monitor.store.sync import sync
 from monitor.store.tables import MINUTE, effective_config, heartbeats, lag_history
 
 _POLICY = HealthPolicy()
+_NONE: Mapping[str, HealthPolicy] = {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,11 +41,16 @@ class Recorded:
 class Writer:
     """The only one who writes observations. For one thread at a time."""
 
-    def __init__(self, engine: Engine, policy: HealthPolicy = _POLICY) -> None:
+    def __init__(self, engine: Engine, policy: HealthPolicy = _POLICY, policies: Mapping[str, HealthPolicy] = _NONE) -> None:
+        """`policies` are those of the projects that are judged differently, by name."""
         self._engine = engine
-        self._policy = policy
+        self._policies = Policies(policy, policies)
         self._statements = Statements(engine)
         self._memory = Memory(engine)
+
+    def judge_by(self, policy: HealthPolicy, policies: Mapping[str, HealthPolicy] = _NONE) -> None:
+        """Judge by other policies from now on."""
+        self._policies = Policies(policy, policies)
 
     def sync_inventory(self, inventory: Inventory, now: datetime) -> None:
         """Make projects, keys and targets as configured. What is gone becomes inactive and keeps its history; what comes
@@ -66,7 +72,7 @@ class Writer:
         if not observations:
             return []
         with writing(self._engine) as connection:
-            batch = Batch(self._memory, self._statements, self._policy, connection, to_ms(now))
+            batch = Batch(self._memory, self._statements, self._policies, connection, to_ms(now))
             recorded = [Recorded(seen, *batch.add(seen)) for seen in observations]
             batch.write()
             meta.bump(connection)

@@ -245,6 +245,17 @@ def test_the_policy_that_was_given_is_the_one_that_decides(store: Store) -> None
     assert done.look_again_after == look_again_after(done.state, HealthPolicy(definitive_fail_after=1))
 
 
+def test_a_project_is_judged_by_its_own_policy(store: Store) -> None:
+    other = Target(ProbeKind.AUTH, "search", "backend")
+    writer = Writer(store.engine, policies={"checkout": HealthPolicy(definitive_fail_after=1)})
+    *_, strict = writer.record(story("ok 401"), START)
+    *_, usual = writer.record(story("ok 401", target=other), START)
+    assert (strict.state.health, usual.state.health) == (Health.FAILING, Health.HEALTHY)
+    writer.judge_by(HealthPolicy())
+    *_, now_usual = writer.record(story("ok ok 401", start=START + timedelta(minutes=9)), START)
+    assert now_usual.state.health is Health.HEALTHY
+
+
 def test_a_transition_is_a_row_once(store: Store) -> None:
     store.writer.record(story("ok 401 401 401 401 ok ok ok"), START)
     moved = queries.transitions(store.pages, DAY)
