@@ -1,0 +1,249 @@
+"""An incident as it leaves the monitor: Markdown to write a post-mortem from, JSON for other tools, and the times that are counted.
+
+Pure. Texts from outside stand in code spans and fences, so that none of them becomes a heading, a link or a picture. Times are UTC.
+"""
+
+import dataclasses
+import json
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from enum import Enum
+
+from monitor.domain.alerting import label
+from monitor.domain.incidents import Event, EventKind, Incident, IncidentRecord
+from monitor.domain.taxonomy import KINDS, Owner
+from monitor.domain.words import clock, duration
+
+WHO_MENDS = {
+    Owner.SERVICE: "whoever runs the service",
+    Owner.KEY_OWNER: "the key's owner",
+    Owner.PROJECT_ADMIN: "an administrator of the project",
+    Owner.ORGANIZATION_OWNER: "an owner of the organization",
+    Owner.BILLING: "whoever pays the bills",
+    Owner.NETWORK: "the network team",
+    Owner.OPENAI: "OpenAI",
+    Owner.MONITOR: "whoever runs this monitor",
+}
+EVENT_WORDS = {
+    EventKind.OPENED: "opened",
+    EventKind.WIDENED: "widened",
+    EventKind.CAUSE: "cause changed",
+    EventKind.EXPERIMENT: "experiment",
+    EventKind.ACKNOWLEDGED: "acknowledged",
+    EventKind.SILENCED: "silenced",
+    EventKind.COMMENT: "comment",
+    EventKind.NOTIFIED: "message sent",
+    EventKind.NOT_NOTIFIED: "no message",
+    EventKind.MERGED: "merged",
+    EventKind.RESOLVED: "resolved",
+    EventKind.REOPENED: "reopened",
+}
+
+# Times --------------------------------------------------------------------------------------------------------------------------
+
+
+def mttd(incident: Incident) -> timedelta:
+    """Time to detect: from the first bad answer until the incident was open."""
+    return incident.opened_at - incident.first_bad_at
+
+
+def mtta(incident: Incident) -> timedelta | None:
+    """Time to acknowledge: from open until somebody took it; None where nobody has."""
+    return incident.acknowledged_at - incident.opened_at if incident.acknowledged_at else None
+
+
+def mttr(incident: Incident) -> timedelta | None:
+    """Time to recover: from the first bad answer until it was over; None while it goes on."""
+    return incident.resolved_at - incident.first_bad_at if incident.resolved_at else None
+
+
+# Markdown -----------------------------------------------------------------------------------------------------------------------
+
+
+def markdown(record: IncidentRecord) -> str:
+    """The incident as a document to write a post-mortem from."""
+    one, said = record.incident, record.incident.diagnosis
+    parts = [
+        f"# {label(one)}: {_plain(one.title)}",
+        _plain(said.summary),
+        _table(("", ""), _facts(one)),
+        "## What happened",
+        f"**Cause, {said.confidence.value}:** {_plain(said.cause)}",
+        f"**Next step:** {_plain(said.next_step)}",
+        f"**Who mends it:** {WHO_MENDS[said.owner]}",
+        "\n".join(f"- {_code(line)}" for line in said.evidence),
+        "## Who was hit",
+        _table(("", ""), _hit(one)),
+        "## Timeline",
+        _table(("When (UTC)", "What", "Who", ""), (_event(event) for event in record.events))
+        if record.events
+        else "Nothing was written down.",
+        "## Evidence",
+        *_evidence(record.evidence),
+        "## Lessons and actions",
+        "- What went well:\n- What went badly:\n- Where we were lucky:\n- [ ] Action, owner, date:",
+    ]
+    return "\n\n".join(part for part in parts if part) + "\n"
+
+
+def _facts(one: Incident) -> list[tuple[str, str]]:
+    facts = [
+        ("State", "merged into " + f"INC-{one.merged_into}" if one.merged_into else "open" if one.open else "resolved"),
+        ("Severity", one.severity.value),
+        ("Failure", f"{KINDS[one.failure].title} ({_code(one.failure.value)})"),
+        ("Scope", one.cause.scope.value + (f" {_code(one.cause.subject)}" if one.cause.subject else "")),
+        ("Last good answer", _when(one.last_good_at)),
+        ("First bad answer", _when(one.first_bad_at)),
+        ("Opened", _when(one.opened_at)),
+        ("Cause named", _when(one.named_at)),
+        ("Acknowledged", _when(one.acknowledged_at) + (f" by {_plain(one.acknowledged_by)}" if one.acknowledged_by else "")),
+        ("Resolved", _when(one.resolved_at)),
+        ("Reopened", "once" if one.reopened == 1 else f"{one.reopened} times" if one.reopened else ""),
+        ("MTTD (first bad answer to open)", _span(mttd(one))),
+        ("MTTA (open to acknowledged)", _span(mtta(one)) or "nobody has"),
+        ("MTTR (first bad answer to over)", _span(mttr(one)) or ("goes on" if one.open else "")),
+    ]
+    return [(name, value) for name, value in facts if value]
+
+
+def _hit(one: Incident) -> list[tuple[str, str]]:
+    groups = (
+        ("Projects", one.projects),
+        ("Services", one.services),
+        ("Owners", one.owners),
+        ("Environments", one.environments),
+        ("Keys", one.keys),
+        ("Models", one.models),
+    )
+    found = [(f"{name} ({len(each):,})", ", ".join(_code(name) for name in each)) for name, each in groups if each]
+    return found or [("Projects", "none: only the monitor's own questions")]
+
+
+def _event(event: Event) -> tuple[str, str, str, str]:
+    return (
+        f"{event.at.astimezone(UTC):%Y-%m-%d %H:%M:%S}",
+        EVENT_WORDS[event.kind],
+        _plain(event.by or "monitor"),
+        _plain(event.text),
+    )
+
+
+def _evidence(evidence: Mapping[str, object]) -> list[str]:
+    """What was frozen when it opened; a shape that this version does not know is given as it is."""
+    parts = []
+    errors = evidence.get("errors")
+    if isinstance(errors, Sequence) and not isinstance(errors, str) and errors:
+        rows = [_error(each) for each in errors if isinstance(each, Mapping)]
+        parts += ["### Distinct errors", _table(("Failure", "HTTP", "Code", "Count", "Message", "Request ids"), rows)]
+    for name, heading in (
+        ("first_bad", "First bad answer"),
+        ("last_good", "Last good answer"),
+        ("limits", "Limits then in force"),
+        ("config", "Configuration then in force"),
+    ):
+        if evidence.get(name):
+            value = evidence[name]
+            parts += [f"### {heading}", _answer(value) if name in _ANSWERS and isinstance(value, Mapping) else _fenced(value)]
+    return parts or ["None was kept."]
+
+
+_ANSWERS = frozenset({"first_bad", "last_good"})
+
+
+def _answer(facts: Mapping[str, object]) -> str:
+    """One answer as names and values; what is not known is left out."""
+    return _table(
+        ("", ""),
+        [(words, _code(value)) for name, value in facts.items() if value not in (None, "", [], {}) and (words := _plain(name))],
+    )
+
+
+def _error(each: Mapping[str, object]) -> tuple[str, ...]:
+    ids = each.get("request_ids")
+    shown = ", ".join(_code(one) for one in ids) if isinstance(ids, Sequence) and not isinstance(ids, str) else ""
+    plain = [
+        _code(each[name]) if each.get(name) not in (None, "") else "" for name in ("failure", "status", "code", "count", "message")
+    ]
+    return (*plain, shown)
+
+
+def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    lines = [head, ["---"] * len(head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def _fenced(value: object) -> str:
+    text = json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    fence = "`" * max(3, 1 + _longest_run(text))
+    return f"{fence}json\n{text}\n{fence}"
+
+
+def _code(value: object) -> str:
+    """A text from outside as a code span of one line, whatever it holds."""
+    text = _visible(value)
+    ticks = "`" * (1 + _longest_run(text))
+    space = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{ticks}{space}{text}{space}{ticks}"
+
+
+def _longest_run(text: str) -> int:
+    return max((len(run) for run in re.findall(r"`+", text)), default=0)
+
+
+_SPECIAL = re.compile(r"([\\*_\[\]<>#~&!])")
+
+
+def _plain(value: object) -> str:
+    """A sentence of one line that may name things from outside. What stands between backticks stays code."""
+    parts = _visible(value).split("`")
+    if len(parts) % 2 == 0:
+        return _SPECIAL.sub(r"\\\1", "'".join(parts))
+    return "".join(f"`{part}`" if number % 2 else _SPECIAL.sub(r"\\\1", part) for number, part in enumerate(parts))
+
+
+def _visible(value: object) -> str:
+    text = " ".join(str(value).split())
+    return "".join(char if char.isprintable() else "\N{REPLACEMENT CHARACTER}" for char in text)
+
+
+def _when(at: datetime | None) -> str:
+    return clock(at) if at else ""
+
+
+def _span(length: timedelta | None) -> str:
+    return duration(max(0.0, length.total_seconds())) if length is not None else ""
+
+
+# JSON ---------------------------------------------------------------------------------------------------------------------------
+
+
+def as_json(record: IncidentRecord) -> str:
+    """The incident with all that is kept of it as one JSON object on one line. Times are ISO 8601 in UTC, stretches are seconds."""
+    one = record.incident
+    given: dict[str, object] = {"kind": "incident", "id": one.id, "label": label(one), "open": one.open}
+    given |= {name: value for name, value in _ready(one).items() if name not in given}
+    given |= {
+        "lane": one.cause.lane.value,
+        "mttd_seconds": mttd(one).total_seconds(),
+        "mtta_seconds": _seconds(mtta(one)),
+        "mttr_seconds": _seconds(mttr(one)),
+        "events": [_ready(event) for event in record.events],
+        "evidence": record.evidence,
+    }
+    return json.dumps(given, ensure_ascii=False, default=_basic)
+
+
+def _ready(value: object) -> dict[str, object]:
+    """A dataclass of ours as names and values."""
+    return dataclasses.asdict(value)  # type: ignore[call-overload, no-any-return]
+
+
+def _basic(value: object) -> object:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+    return value.value if isinstance(value, Enum) else str(value)
+
+
+def _seconds(length: timedelta | None) -> float | None:
+    return None if length is None else length.total_seconds()
