@@ -1,0 +1,254 @@
+"""Incidents as stored: what `correlate` decided, the timeline, and the evidence that is frozen when one opens. Kept for ever.
+
+The reading functions take any engine. Those that write are for the one service that keeps the incidents.
+"""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields, replace
+from datetime import datetime
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine, Row
+
+from monitor.domain.diagnosis import Diagnosis
+from monitor.domain.incidents import Cause, Change, Event, EventKind, Incident, IncidentRecord, Severity
+from monitor.domain.redact import redact
+from monitor.domain.taxonomy import FailureKind, Lane, Owner, Scope
+from monitor.domain.timeline import from_ms, to_ms
+from monitor.domain.words import Confidence
+from monitor.store import codec, dialect, meta, tables
+from monitor.store.engine import reading, writing
+from monitor.store.freeze import Freezer
+
+_HIT = ("projects", "keys", "models", "services", "owners", "environments")
+
+# --- writing -------------------------------------------------------------------------------------------------------------
+
+
+def apply(engine: Engine, changes: Sequence[Change], now: datetime) -> list[Incident]:
+    """Store what changed, all or nothing; the incidents come back in order, with their ids.
+
+    One without an id is new, and its evidence is frozen in the same transaction. An acknowledgement that was stored meanwhile
+    stays, unless the incident was reopened since.
+    """
+    if not changes:
+        return []
+    with writing(engine) as connection:
+        fresh = [change.incident for change in changes if change.incident.id is None]
+        freezer = Freezer(connection, fresh, now) if fresh else None
+        stored = [_change(connection, each.incident) if each.incident.id else each.incident for each in changes]
+        if freezer is not None:
+            stored = [each if each.id else _open(connection, each, freezer.evidence(each), to_ms(now)) for each in stored]
+        for incident, change in zip(stored, changes, strict=True):
+            _link(engine, connection, incident)
+            _say(connection, incident.id, change.events)
+        meta.bump(connection)
+    return stored
+
+
+def _open(connection: Connection, incident: Incident, evidence: dict[str, Any], now: int) -> Incident:
+    if incident.last_good_at is None and (good := evidence["last_good"]):
+        incident = replace(incident, last_good_at=datetime.fromisoformat(good["at"]))
+    number = connection.execute(sa.insert(tables.incidents).returning(tables.incidents.c.id), _row(incident)).scalar_one()
+    frozen = {"incident_id": number, "at": now, "evidence": _json(evidence)}
+    connection.execute(sa.insert(tables.incident_evidence), frozen)
+    return replace(incident, id=number)
+
+
+def _change(connection: Connection, incident: Incident) -> Incident:
+    c, row = tables.incidents.c, _row(incident)
+    if incident.acknowledged_at is None:
+        for name in ("acknowledged_at", "acknowledged_by"):
+            row[name] = sa.case((c.reopened == incident.reopened, c[name]), else_=None)
+    connection.execute(sa.update(tables.incidents).where(c.id == incident.id).values(row))
+    return incident
+
+
+def _link(engine: Engine, connection: Connection, incident: Incident) -> None:
+    rows = [(codec.clean(name), incident.id) for name in incident.projects]
+    dialect.insert(engine, tables.incident_projects, ignore=True).run(connection, rows)
+
+
+def _say(connection: Connection, number: int | None, events: Sequence[Event]) -> None:
+    if events:
+        rows = [
+            {"incident_id": number, "at": to_ms(event.at), "kind": event.kind.value, "text": said(event.text), "by": said(event.by)}
+            for event in events
+        ]
+        connection.execute(sa.insert(tables.incident_events), rows)
+
+
+def add_event(engine: Engine, incident_id: int, event: Event) -> bool:
+    """Add a line to the timeline; False where there is no such incident."""
+    return update(engine, incident_id, event)
+
+
+def update(engine: Engine, incident_id: int, event: Event, **changed: Any) -> bool:
+    """Change fields of an incident (`acknowledged_at`, `acknowledged_by`, …) and tell it; False where there is no such incident."""
+    with writing(engine) as connection:
+        query = sa.select(tables.incidents).where(tables.incidents.c.id == _number(incident_id)).with_for_update()
+        row = connection.execute(query).first()
+        if row is None:
+            return False
+        if changed:
+            new = replace(_incident(row), **changed)
+            connection.execute(sa.update(tables.incidents).where(tables.incidents.c.id == incident_id).values(_row(new)))
+            _link(engine, connection, new)
+        _say(connection, incident_id, [event])
+        meta.bump(connection)
+    return True
+
+
+# --- reading -------------------------------------------------------------------------------------------------------------
+
+_NEWEST = (tables.incidents.c.opened_at.desc(), tables.incidents.c.id.desc())
+
+
+def open_ones(engine: Engine) -> list[Incident]:
+    """Those that go on, oldest first."""
+    c = tables.incidents.c
+    return _asked(engine, sa.select(tables.incidents).where(c.resolved_at.is_(None)).order_by(c.opened_at, c.id))
+
+
+def recently_resolved(engine: Engine, since: datetime) -> list[Incident]:
+    """Those that ended at `since` or later, by themselves: one that was merged went on as another."""
+    c = tables.incidents.c
+    query = sa.select(tables.incidents).where(c.resolved_at >= to_ms(since), c.merged_into.is_(None))
+    return _asked(engine, query.order_by(c.resolved_at.desc(), c.id.desc()))
+
+
+def find(
+    engine: Engine, since: datetime | None = None, open_only: bool = False, project: str | None = None, limit: int = 200
+) -> list[Incident]:
+    """Newest first: those that went on at `since` or later, of one project or of all."""
+    c, hit = tables.incidents.c, tables.incident_projects.c
+    query = sa.select(tables.incidents).order_by(*_NEWEST).limit(limit)
+    if open_only:
+        query = query.where(c.resolved_at.is_(None))
+    elif since is not None:
+        query = query.where(sa.or_(c.resolved_at.is_(None), c.resolved_at >= to_ms(since)))
+    if project is not None:
+        query = query.where(c.id.in_(sa.select(hit.incident_id).where(hit.project == codec.clean(project))))
+    return _asked(engine, query)
+
+
+def record(engine: Engine, incident_id: int) -> IncidentRecord | None:
+    """An incident with its timeline and evidence, or None where there is no such incident."""
+    number, e = _number(incident_id), tables.incident_events.c
+    with reading(engine) as connection:
+        row = connection.execute(sa.select(tables.incidents).where(tables.incidents.c.id == number)).first()
+        if row is None:
+            return None
+        told = connection.execute(sa.select(e.at, e.kind, e.text, e.by).where(e.incident_id == number).order_by(e.at, e.id)).all()
+        f = tables.incident_evidence.c
+        frozen = connection.execute(sa.select(f.evidence).where(f.incident_id == number)).scalar()
+    events = tuple(Event(from_ms(at), EventKind(kind), text, by) for at, kind, text, by in told)
+    return IncidentRecord(_incident(row), events, json.loads(frozen) if frozen else {})
+
+
+def similar(engine: Engine, incident: Incident, limit: int = 5) -> list[Incident]:
+    """Earlier ones that are over: those with the same failure and scope (of the same subject first), then those of the same
+    subject; each newest first.
+    """
+    c = tables.incidents.c
+    same_subject = c.subject == codec.clean(incident.cause.subject)
+    same_failure = sa.and_(c.failure == incident.failure.value, c.scope == incident.cause.scope.value)
+    past = sa.select(tables.incidents).where(
+        c.opened_at <= to_ms(incident.opened_at), c.resolved_at.is_not(None), c.merged_into.is_(None)
+    )
+    if incident.id is not None:
+        past = past.where(c.id != incident.id)
+    found: dict[int, Incident] = {}
+    with reading(engine) as connection:
+        for alike in (sa.and_(same_failure, same_subject), same_failure, same_subject):
+            for row in connection.execute(past.where(alike).order_by(*_NEWEST).limit(limit)):
+                found.setdefault(row.id, _incident(row))
+    return list(found.values())[:limit]
+
+
+def _asked(engine: Engine, query: sa.Select[Any]) -> list[Incident]:
+    with reading(engine) as connection:
+        return [_incident(row) for row in connection.execute(query)]
+
+
+# --- rows ----------------------------------------------------------------------------------------------------------------
+
+
+def _row(incident: Incident) -> dict[str, Any]:
+    """All columns but the id."""
+    cause = incident.cause
+    return {
+        "scope": cause.scope.value,
+        "lane": cause.lane.value,
+        "subject": codec.clean(cause.subject),
+        "failure": incident.failure.value,
+        "severity": incident.severity.value,
+        "title": said(incident.title),
+        "first_bad_at": to_ms(incident.first_bad_at),
+        "last_good_at": _ms(incident.last_good_at),
+        "opened_at": to_ms(incident.opened_at),
+        "named_at": _ms(incident.named_at),
+        "acknowledged_at": _ms(incident.acknowledged_at),
+        "acknowledged_by": said(incident.acknowledged_by),
+        "resolved_at": _ms(incident.resolved_at),
+        "reopened": incident.reopened,
+        "merged_into": incident.merged_into,
+        "ill": incident.ill,
+        "diagnosis": _json(asdict(incident.diagnosis)),
+        "hit": _json({name: getattr(incident, name) for name in _HIT}),
+    }
+
+
+def _incident(row: Row[Any]) -> Incident:
+    hit = {name: tuple(names) for name, names in json.loads(row.hit).items() if name in _HIT}
+    return Incident(
+        cause=Cause(Scope(row.scope), Lane(row.lane), row.subject),
+        failure=codec.kind_of(row.failure) or FailureKind.UNKNOWN,
+        severity=Severity(row.severity),
+        first_bad_at=from_ms(row.first_bad_at),
+        opened_at=from_ms(row.opened_at),
+        title=row.title,
+        diagnosis=_diagnosis(json.loads(row.diagnosis)),
+        last_good_at=codec.moment(row.last_good_at),
+        named_at=codec.moment(row.named_at),
+        acknowledged_at=codec.moment(row.acknowledged_at),
+        acknowledged_by=row.acknowledged_by,
+        resolved_at=codec.moment(row.resolved_at),
+        reopened=row.reopened,
+        merged_into=row.merged_into,
+        ill=row.ill,
+        id=row.id,
+        **hit,
+    )
+
+
+_SAID = frozenset(field.name for field in fields(Diagnosis))
+
+
+def _diagnosis(facts: Mapping[str, Any]) -> Diagnosis:
+    """The inverse of `asdict`; what another version said besides is left out."""
+    known: dict[str, Any] = {
+        name: tuple(value) if isinstance(value, list) else value for name, value in facts.items() if name in _SAID
+    }
+    return Diagnosis(**known | {"confidence": Confidence(known["confidence"]), "owner": Owner(known["owner"])})
+
+
+def said(text: str | None) -> str | None:
+    """What somebody wrote, as it may be stored and shown: without a secret that was pasted into it."""
+    return codec.clean(redact(text)) if text is not None else None
+
+
+def _json(value: Any) -> str:
+    """Compact JSON that every database takes: half a surrogate pair becomes a question mark."""
+    return codec.dumps(value).encode("utf-8", "replace").decode()
+
+
+def _ms(at: datetime | None) -> int | None:
+    return to_ms(at) if at is not None else None
+
+
+def _number(incident_id: int) -> int:
+    """An id as a column takes it; 0, which none has, for one that cannot be: ids come from addresses people type."""
+    return incident_id if 0 < incident_id < 2**63 else 0
