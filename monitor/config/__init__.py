@@ -8,14 +8,17 @@ from monitor.config.errors import ConfigError, ConfigErrors
 from monitor.config.load import ConfigWatcher, configured, dotenv_path, find_config, load_settings, open_secrets
 from monitor.config.settings import (
     Budget,
+    ChannelSettings,
     DashboardSettings,
     IntervalOverrides,
     Intervals,
     KeySettings,
+    MaintenanceSettings,
     MetricsSettings,
     PollerSettings,
     ProjectSettings,
     Retention,
+    RouteSettings,
     Settings,
 )
 from monitor.config.values import format_duration, parse_duration
@@ -23,6 +26,7 @@ from monitor.config.watched import ConfigFinding, PlanRow, findings, inventory, 
 
 __all__ = [
     "Budget",
+    "ChannelSettings",
     "ConfigError",
     "ConfigErrors",
     "ConfigFinding",
@@ -31,11 +35,13 @@ __all__ = [
     "IntervalOverrides",
     "Intervals",
     "KeySettings",
+    "MaintenanceSettings",
     "MetricsSettings",
     "PlanRow",
     "PollerSettings",
     "ProjectSettings",
     "Retention",
+    "RouteSettings",
     "Settings",
     "configured",
     "dotenv_path",

@@ -14,6 +14,7 @@ from pydantic_core import ErrorDetails
 from monitor.config.errors import ConfigError
 from monitor.config.settings import (
     Budget,
+    ChannelSettings,
     ConfigFile,
     DashboardSettings,
     HealthOverrides,
@@ -21,11 +22,13 @@ from monitor.config.settings import (
     IntervalOverrides,
     Intervals,
     KeySettings,
+    MaintenanceSettings,
     MetricsSettings,
     MonitorTable,
     PollerSettings,
     ProjectSettings,
     Retention,
+    RouteSettings,
 )
 from monitor.config.values import KEY_IN_CLEAR
 from monitor.domain.redact import redact
@@ -60,7 +63,29 @@ def cross_errors(raw: Mapping[str, Any], place: str) -> list[ConfigError]:
                     ConfigError(place, f"projects[{index}].name", message, "Give each project its own name.", redact(name))
                 )
         errors += _duplicates_within(project, index, place)
-    return errors
+    return [*errors, *_channel_errors(raw, place)]
+
+
+def _channel_errors(raw: Mapping[str, Any], place: str) -> Iterator[ConfigError]:
+    """Channels given twice, and routes that lead nowhere."""
+    names: dict[str, int] = {}
+    for index, channel in enumerate(_tables(raw, "channels")):
+        name = channel.get("name")
+        if isinstance(name, str) and (first := names.setdefault(name, index)) != index:
+            message = f"is the name of channels[{first}] as well"
+            yield ConfigError(place, f"channels[{index}].name", message, "Give each channel its own name.")
+    for index, route in enumerate(_tables(raw, "routes")):
+        name = route.get("channel")
+        if isinstance(name, str) and name not in names:
+            close = difflib.get_close_matches(name[:64], names, n=1)
+            fix = f'Did you mean "{redact(close[0])}"?' if close else 'Add [[channels]] with that name and url = "env:NAME".'
+            yield ConfigError(place, f"routes[{index}].channel", "names no channel", fix)
+
+
+def _tables(raw: Mapping[str, Any], name: str) -> list[dict[str, Any]]:
+    """The tables of a list as far as they are any: others are empty here and an error of their own."""
+    listed = raw.get(name)
+    return [item if isinstance(item, dict) else {} for item in listed] if isinstance(listed, list) else []
 
 
 def _duplicates_within(project: Mapping[str, Any], index: int, place: str) -> Iterator[ConfigError]:
@@ -158,7 +183,12 @@ _TABLES: dict[str, type[BaseModel]] = {
     "projects.intervals": IntervalOverrides,
     "projects.health": HealthOverrides,
     "projects.keys": KeySettings,
+    "channels": ChannelSettings,
+    "routes": RouteSettings,
+    "maintenance": MaintenanceSettings,
 }
+_LISTS = ("projects", "projects.keys", "channels", "routes", "maintenance")
+"""Those that are written in double brackets."""
 
 _MEANT = {
     "api_key": "secret",
@@ -180,6 +210,28 @@ _MEANT = {
     "database": "database_url",
     "db": "database_url",
     "project": "projects",
+    "channel": "channels",
+    "route": "routes",
+    "notifications": "channels",
+    "alerts": "channels",
+    "webhook": "url",
+    "webhook_url": "url",
+    "apprise": "url",
+    "apprise_url": "url",
+    "to": "channel",
+    "severity": "min_severity",
+    "lane": "lanes",
+    "reminder": "remind_every",
+    "repeat": "remind_every",
+    "escalation": "escalate_after",
+    "digest": "digest_every",
+    "start": "starts",
+    "from": "starts",
+    "end": "until",
+    "ends": "until",
+    "heartbeat_url": "dead_man_url",
+    "deadman_url": "dead_man_url",
+    "public_url": "dashboard_url",
 }
 
 
@@ -201,7 +253,7 @@ def _unknown_key(path: tuple[str | int, ...]) -> str:
     exact = [(name, key) for name, other in _TABLES.items() if key in other.model_fields]
     close = [(name, meant) for name, other in _TABLES.items() if (meant := _meant(key, other))]
     for name, meant in exact or close:
-        brackets = f"[[{name}]]" if name in ("projects", "projects.keys") else f"[{name}]" if name else "the top of the file"
+        brackets = f"[[{name}]]" if name in _LISTS else f"[{name}]" if name else "the top of the file"
         return f'Did you mean "{meant}" in {brackets}?'
     return f"Known here: {', '.join(model.model_fields)}."
 
@@ -229,6 +281,10 @@ _MISSING = {
     "name": 'Add a name of small letters, such as name = "prod-chatbot".',
     "keys": 'Add [[projects.keys]] below it, with label = "backend" and secret = "env:NAME".',
     "secret": 'Add secret = "env:NAME" (from the environment or .env) or "file:PATH".',
+    "url": 'Add url = "env:NAME"; the variable holds the Apprise URL, such as slack://… or mailto://….',
+    "channel": "Add the name of one of the [[channels]].",
+    "starts": "Add when it starts, such as starts = 2026-12-01T22:00:00+01:00.",
+    "until": "Add when it ends, such as until = 2026-12-02T02:00:00+01:00.",
 }
 _TYPES = {
     "string_type": ("must be text", "Put it in quotes."),

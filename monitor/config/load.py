@@ -95,7 +95,14 @@ def load_settings(path: Path | None, env: Mapping[str, str], cwd: Path) -> Setti
     if url:
         tables["database_url"] = url
     source = "demo" if file.monitor.demo else "environment" if path is None else str(path)
-    return Settings(source=source, projects=file.projects, **tables)
+    return Settings(
+        source=source,
+        projects=file.projects,
+        channels=file.channels,
+        routes=file.routes,
+        maintenance=file.maintenance,
+        **tables,
+    )
 
 
 def _raw_from_environment(known: Mapping[str, str]) -> dict[str, Any]:

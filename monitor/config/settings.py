@@ -2,7 +2,7 @@
 
 import re
 from dataclasses import replace
-from datetime import timedelta
+from datetime import time, timedelta
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
@@ -12,13 +12,19 @@ from monitor.config.values import (
     Age,
     BaseUrl,
     DatabaseUrl,
+    DigestEvery,
     Interval,
     Label,
     ModelName,
+    Moment,
     OpenAiId,
+    Patience,
+    Pause,
     Port,
+    Reminder,
     SecretRef,
     Slug,
+    TimeOfDay,
     Wait,
     Words,
     wrong,
@@ -136,6 +142,66 @@ class ProjectSettings(Table):
     keys: Annotated[tuple[KeySettings, ...], AfterValidator(_at_least_one)]
 
 
+LaneName = Literal["auth", "access", "rate", "quota", "server", "network", "client", "unknown"]
+
+
+class ChannelSettings(Table):
+    """Where messages go."""
+
+    name: Slug
+    url: SecretRef
+    """Where an Apprise URL is, such as `slack://…` or `mailto://…`: it holds a secret."""
+
+
+class RouteSettings(Table):
+    """Which incidents go to a channel. An empty list is everybody."""
+
+    channel: Slug
+    owners: tuple[Words, ...] = ()
+    environments: tuple[Words, ...] = ()
+    lanes: tuple[LaneName, ...] = ()
+    projects: tuple[Slug, ...] = ()
+    min_severity: Literal["info", "warning", "critical"] = "warning"
+    group_wait: Pause = timedelta(seconds=15)
+    """How long an incident gathers what belongs to it before it is told."""
+    remind_every: Reminder = timedelta(hours=4)
+    """While nobody acknowledges it. None is never."""
+    escalate_after: Patience | None = None
+    """This route is told only what nobody has acknowledged for so long."""
+    digest_every: DigestEvery | None = None
+    """This route is told everything together, so often, and nothing at once."""
+    digest_at: TimeOfDay = time(6)
+    """UTC."""
+
+    @model_validator(mode="after")
+    def _one_way(self) -> Self:
+        if self.escalate_after is not None and self.digest_every is not None:
+            raise wrong("cannot both escalate and be a digest", "Make two routes of it.")
+        return self
+
+
+class MaintenanceSettings(Table):
+    """A time for which quiet is planned. Checks go on; nobody is told. An empty list is everybody."""
+
+    name: Words
+    starts: Moment
+    until: Moment
+    every: Interval | None = None
+    """It comes again so often."""
+    projects: tuple[Slug, ...] = ()
+    owners: tuple[Words, ...] = ()
+    environments: tuple[Words, ...] = ()
+    lanes: tuple[LaneName, ...] = ()
+
+    @model_validator(mode="after")
+    def _in_order(self) -> Self:
+        if self.until <= self.starts:
+            raise wrong("ends before it starts", "Let until be later than starts.")
+        if self.every is not None and self.every <= self.until - self.starts:
+            raise wrong("comes again before it is over: it would be quiet for ever", "Make every longer, or the window shorter.")
+        return self
+
+
 class PollerSettings(Table):
     """Limits of the poller."""
 
@@ -197,6 +263,10 @@ class MonitorTable(Table):
     database_url: Annotated[DatabaseUrl, Field(repr=False)] = "sqlite:///data/monitor.db"
     demo: StrictBool = False
     """Label everything as sample data."""
+    dashboard_url: BaseUrl | None = None
+    """Where people find the pages: messages link there."""
+    dead_man_url: SecretRef | None = None
+    """Where a URL is that is asked every minute; who is behind it notices when that stops."""
     intervals: Intervals = Intervals()
     poller: PollerSettings = PollerSettings()
     dashboard: DashboardSettings = DashboardSettings()
@@ -216,6 +286,9 @@ class ConfigFile(Table):
 
     monitor: MonitorTable = MonitorTable()
     projects: tuple[ProjectSettings, ...] = ()
+    channels: tuple[ChannelSettings, ...] = ()
+    routes: tuple[RouteSettings, ...] = ()
+    maintenance: tuple[MaintenanceSettings, ...] = ()
 
 
 class Settings(MonitorTable):
@@ -224,6 +297,10 @@ class Settings(MonitorTable):
     source: str
     """The file's path, `environment`, or `demo`."""
     projects: tuple[ProjectSettings, ...]
+    channels: tuple[ChannelSettings, ...] = ()
+    routes: tuple[RouteSettings, ...] = ()
+    """Without any, every channel is told everything that is worth a warning."""
+    maintenance: tuple[MaintenanceSettings, ...] = ()
 
     def interval(self, project: ProjectSettings, probe: ProbeKind) -> timedelta:
         """How often `probe` asks for `project`."""

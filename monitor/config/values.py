@@ -1,7 +1,7 @@
 """The kinds of values settings are made of, each with its own words for what is wrong."""
 
 import re
-from datetime import timedelta
+from datetime import datetime, time, timedelta
 from typing import Annotated
 from urllib.parse import SplitResult, urlsplit, urlunsplit
 
@@ -68,6 +68,49 @@ _Duration = Annotated[timedelta, BeforeValidator(_to_duration), PlainSerializer(
 Interval = Annotated[_Duration, _between("1s", "30d")]
 Wait = Annotated[_Duration, _between("100ms", "5m")]
 Age = Annotated[_Duration, _between("1h", "3650d")]
+Pause = Annotated[_Duration, _between("0s", "1h")]
+Patience = Annotated[_Duration, _between("1m", "30d")]
+DigestEvery = Annotated[_Duration, _between("1h", "30d")]
+
+
+def _to_reminder(value: object) -> timedelta | None:
+    """A length of time, or None for `never`."""
+    if value is None or value == "never":
+        return None
+    length = _to_duration(value)
+    if not timedelta(minutes=1) <= length <= timedelta(days=30):
+        raise wrong('must be between 1m and 30d, or "never"', 'Write a length of time in that range, such as "4h".')
+    return length
+
+
+Reminder = Annotated[
+    timedelta | None,
+    BeforeValidator(_to_reminder),
+    PlainSerializer(lambda length: "never" if length is None else format_duration(length)),
+]
+
+
+def _to_moment(value: object) -> datetime:
+    fix = "Write it with its offset and without quotes, such as 2026-12-01T22:00:00+01:00."
+    if not isinstance(value, datetime):
+        raise wrong("must be a date with a time", fix)
+    if value.tzinfo is None:
+        raise wrong("does not say in which time zone it is", fix)
+    return value
+
+
+Moment = Annotated[datetime, BeforeValidator(_to_moment)]
+
+
+def _to_time(value: object) -> time:
+    if isinstance(value, time):
+        return value
+    if isinstance(value, str) and re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value, re.ASCII):
+        return time.fromisoformat(value)
+    raise wrong("must be a time of day", 'Write hours and minutes (UTC) in quotes, such as "06:00".')
+
+
+TimeOfDay = Annotated[time, BeforeValidator(_to_time), PlainSerializer(lambda at: f"{at:%H:%M}")]
 
 
 def _matching(pattern: str, message: str, fix: str) -> AfterValidator:

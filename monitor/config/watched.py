@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
+from monitor.config import alerts
 from monitor.config.errors import ConfigError
 from monitor.config.settings import KeySettings, ProjectSettings, Settings
 from monitor.domain.inventory import ApiKey, Check, Inventory, KeyKind, ProbeKind, Project, Target, fingerprint
@@ -96,7 +97,7 @@ class ConfigFinding:
 
 def findings(settings: Settings, secrets: Secrets) -> list[ConfigFinding]:
     """What works but deserves a look, in the order of the configuration."""
-    found = list(_monitor_findings(settings))
+    found = [*_monitor_findings(settings), *_alert_findings(settings, secrets)]
     for project in settings.projects:
         found += _project_findings(project, settings)
         for key in project.keys:
@@ -117,6 +118,20 @@ def _monitor_findings(settings: Settings) -> Iterator[ConfigFinding]:
         if not is_loopback(address):
             message = f"the {name} is reachable from other machines, without a password"
             yield ConfigFinding("open_address", None, None, message, "Put a proxy with a login in front, or use 127.0.0.1.")
+
+
+def _alert_findings(settings: Settings, secrets: Secrets) -> Iterator[ConfigFinding]:
+    for name, problem in alerts.unreadable(settings, secrets):
+        message = f"{name} cannot be used, so nobody is told there: {problem}"
+        yield ConfigFinding("channel_unreadable", None, None, message, "Set it right; it is read again without a restart.")
+    for place, name in alerts.nobody_has(settings):
+        yield ConfigFinding(
+            "nobody_has", None, None, f"{place} names “{name}”, which no project has", "Correct it, or take it out."
+        )
+    if settings.routes:
+        for channel in sorted({each.name for each in settings.channels} - {each.channel for each in settings.routes}):
+            message = f"channel {channel} is told nothing: no route leads to it"
+            yield ConfigFinding("channel_unused", None, None, message, "Add [[routes]] with its name, or take it out.")
 
 
 def _project_findings(project: ProjectSettings, settings: Settings) -> Iterator[ConfigFinding]:

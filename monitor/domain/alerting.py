@@ -9,12 +9,10 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
 
+from monitor.domain.correlation import REOPEN_WITHIN
 from monitor.domain.incidents import Incident, Severity
 from monitor.domain.taxonomy import Lane, Scope
 from monitor.domain.words import clock, duration
-
-STABLE_AFTER = timedelta(minutes=15)
-"""An incident that came back once must be gone for so long before it is called over: the time in which it may come back."""
 
 
 class NotifyReason(StrEnum):
@@ -288,7 +286,7 @@ def decide(incident: Incident, route: Route, sent: Sequence[Sent], silences: Seq
     """
     before = sorted((each for each in sent if each.reason in _TOLD), key=lambda each: each.at)
     over = [each for each in before if each.reason is NotifyReason.RESOLVED]
-    life = before[before.index(over[-1]) + 1 :] if over else before
+    life = before if not over else before[max(at for at, each in enumerate(before) if each.reason is NotifyReason.RESOLVED) + 1 :]
     if incident.merged_into is not None:
         return _no(NotifyReason.MERGED, f"INC-{incident.merged_into} explains it and speaks for it")
     if incident.resolved_at is not None and life:
@@ -337,7 +335,7 @@ def _of_resolved(incident: Incident, resolved_at: datetime, silences: Sequence[Q
     """The channel was told of it, and now it is over."""
     if quiet := quiet_now(incident, silences, now):
         return _no(quiet.reason, quiet.text, quiet.ends)
-    stable_at = resolved_at + STABLE_AFTER
+    stable_at = resolved_at + REOPEN_WITHIN
     if incident.reopened and now < stable_at:
         often = "once" if incident.reopened == 1 else f"{incident.reopened} times"
         return _no(
