@@ -95,7 +95,8 @@ class Statements:
     """What a batch executes, compiled once."""
 
     def __init__(self, engine: Engine) -> None:
-        state_columns = ("target_id", *codec.STATE_COLUMNS, "answer_id", "latency_us", "request_id", "retry_after", "hit")
+        *folded, flapping = codec.STATE_COLUMNS
+        state_columns = ("target_id", *folded, "answer_id", "latency_us", "request_id", "retry_after", "hit", flapping)
         self.observations = dialect.insert(engine, observations)
         self.answers = dialect.insert(engine, answers, ("digest", *codec.ANSWER_COLUMNS), ignore=True)
         self.counts = CountsWriter(engine)
@@ -205,14 +206,16 @@ class Batch:
     def _state_row(self, number: int) -> tuple[Any, ...]:
         known, seen = self._known[number], self._shown[number]
         latency, said = codec.microseconds(seen.latency_ms), codec.clean(seen.request_id)
+        *folded, flapping = codec.state_row(known.state)
         return (
             number,
-            *codec.state_row(known.state),
+            *folded,
             known.answer_id,
             latency,
             said,
             seen.retry_after,
             codec.hit_text(seen.hit),
+            flapping,
         )
 
     def adopt(self) -> None:

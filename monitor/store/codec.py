@@ -10,6 +10,7 @@ from typing import Any
 from monitor.domain.health import Health, HealthState
 from monitor.domain.inventory import ApiKey, Project
 from monitor.domain.observation import Observation, RateLimitHit, RateLimitSnapshot
+from monitor.domain.redact import redact
 from monitor.domain.taxonomy import FailureKind
 from monitor.domain.timeline import from_ms, to_ms
 
@@ -25,6 +26,16 @@ def clean(text: str | None) -> str | None:
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode("utf-8")
     return text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:MAX_TEXT]
+
+
+def said(text: str | None) -> str | None:
+    """What a person wrote, as it may be stored and shown: without a secret that was pasted into it."""
+    return clean(redact(text)) if text is not None else None
+
+
+def number(given: int) -> int:
+    """A row's number as a column takes it; 0, which no row has, for one that cannot be: people type numbers into addresses."""
+    return given if 0 < given < 2**63 else 0
 
 
 def whole(value: float | None) -> int | None:
@@ -47,7 +58,8 @@ def moment(at: int | None) -> datetime | None:
     return from_ms(at) if at is not None else None
 
 
-def _ms(at: datetime | None) -> int | None:
+def at_ms(at: datetime | None) -> int | None:
+    """The inverse of `moment`."""
     return to_ms(at) if at is not None else None
 
 
@@ -135,28 +147,30 @@ def hit_of(text: str | None) -> RateLimitHit | None:
 
 # --- health --------------------------------------------------------------------------------------------------------------
 
-STATE_COLUMNS = ("health", "since", "failure", "recent", "last_kind", "last_at", "last_ok_at")
+STATE_COLUMNS = ("health", "since", "failure", "recent", "last_kind", "last_at", "last_ok_at", "flapping")
+"""`flapping` last: it lies behind all others, because a later schema added it."""
 
 
 def state_row(state: HealthState) -> tuple[Any, ...]:
     """In the order of `STATE_COLUMNS`."""
     return (
         state.health.value,
-        _ms(state.since),
+        at_ms(state.since),
         state.failure.value if state.failure else None,
         "".join("1" if ok else "0" for ok in state.recent),
         state.last_kind.value if state.last_kind else None,
-        _ms(state.last_at),
-        _ms(state.last_ok_at),
+        at_ms(state.last_at),
+        at_ms(state.last_ok_at),
+        int(state.flapping),
     )
 
 
 def state_of(row: Sequence[Any]) -> HealthState:
     """The inverse of `state_row`."""
-    health, since, failure, recent, last_kind, last_at, last_ok_at = row
+    health, since, failure, recent, last_kind, last_at, last_ok_at, flapping = row
     return HealthState(
         Health(health), moment(since), kind_of(failure), tuple(mark == "1" for mark in recent),
-        kind_of(last_kind), moment(last_at), moment(last_ok_at),
+        kind_of(last_kind), moment(last_at), moment(last_ok_at), bool(flapping),
     )  # fmt: skip
 
 

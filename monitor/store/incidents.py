@@ -14,7 +14,6 @@ from sqlalchemy import Connection, Engine, Row
 
 from monitor.domain.diagnosis import Diagnosis
 from monitor.domain.incidents import Cause, Change, Event, EventKind, Incident, IncidentRecord, Severity
-from monitor.domain.redact import redact
 from monitor.domain.taxonomy import FailureKind, Lane, Owner, Scope
 from monitor.domain.timeline import from_ms, to_ms
 from monitor.domain.words import Confidence
@@ -74,7 +73,13 @@ def _link(engine: Engine, connection: Connection, incident: Incident) -> None:
 def _say(connection: Connection, number: int | None, events: Sequence[Event]) -> None:
     if events:
         rows = [
-            {"incident_id": number, "at": to_ms(event.at), "kind": event.kind.value, "text": said(event.text), "by": said(event.by)}
+            {
+                "incident_id": number,
+                "at": to_ms(event.at),
+                "kind": event.kind.value,
+                "text": codec.said(event.text),
+                "by": codec.said(event.by),
+            }
             for event in events
         ]
         connection.execute(sa.insert(tables.incident_events), rows)
@@ -88,7 +93,7 @@ def add_event(engine: Engine, incident_id: int, event: Event) -> bool:
 def update(engine: Engine, incident_id: int, event: Event, **changed: Any) -> bool:
     """Change fields of an incident (`acknowledged_at`, `acknowledged_by`, …) and tell it; False where there is no such incident."""
     with writing(engine) as connection:
-        query = sa.select(tables.incidents).where(tables.incidents.c.id == _number(incident_id)).with_for_update()
+        query = sa.select(tables.incidents).where(tables.incidents.c.id == codec.number(incident_id)).with_for_update()
         row = connection.execute(query).first()
         if row is None:
             return False
@@ -136,7 +141,7 @@ def find(
 
 def record(engine: Engine, incident_id: int) -> IncidentRecord | None:
     """An incident with its timeline and evidence, or None where there is no such incident."""
-    number, e = _number(incident_id), tables.incident_events.c
+    number, e = codec.number(incident_id), tables.incident_events.c
     with reading(engine) as connection:
         row = connection.execute(sa.select(tables.incidents).where(tables.incidents.c.id == number)).first()
         if row is None:
@@ -185,14 +190,14 @@ def _row(incident: Incident) -> dict[str, Any]:
         "subject": codec.clean(cause.subject),
         "failure": incident.failure.value,
         "severity": incident.severity.value,
-        "title": said(incident.title),
+        "title": codec.said(incident.title),
         "first_bad_at": to_ms(incident.first_bad_at),
-        "last_good_at": _ms(incident.last_good_at),
+        "last_good_at": codec.at_ms(incident.last_good_at),
         "opened_at": to_ms(incident.opened_at),
-        "named_at": _ms(incident.named_at),
-        "acknowledged_at": _ms(incident.acknowledged_at),
-        "acknowledged_by": said(incident.acknowledged_by),
-        "resolved_at": _ms(incident.resolved_at),
+        "named_at": codec.at_ms(incident.named_at),
+        "acknowledged_at": codec.at_ms(incident.acknowledged_at),
+        "acknowledged_by": codec.said(incident.acknowledged_by),
+        "resolved_at": codec.at_ms(incident.resolved_at),
         "reopened": incident.reopened,
         "merged_into": incident.merged_into,
         "ill": incident.ill,
@@ -235,20 +240,6 @@ def _diagnosis(facts: Mapping[str, Any]) -> Diagnosis:
     return Diagnosis(**known | {"confidence": Confidence(known["confidence"]), "owner": Owner(known["owner"])})
 
 
-def said(text: str | None) -> str | None:
-    """What somebody wrote, as it may be stored and shown: without a secret that was pasted into it."""
-    return codec.clean(redact(text)) if text is not None else None
-
-
 def _json(value: Any) -> str:
     """Compact JSON that every database takes: half a surrogate pair becomes a question mark."""
     return codec.dumps(value).encode("utf-8", "replace").decode()
-
-
-def _ms(at: datetime | None) -> int | None:
-    return to_ms(at) if at is not None else None
-
-
-def _number(incident_id: int) -> int:
-    """An id as a column takes it; 0, which none has, for one that cannot be: ids come from addresses people type."""
-    return incident_id if 0 < incident_id < 2**63 else 0
