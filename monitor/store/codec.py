@@ -19,18 +19,18 @@ MAX_TEXT = 4096
 _MAX_INT = 2**62
 
 
-def clean(text: str | None) -> str | None:
-    """`text` as every database takes it: no NUL, no half of a surrogate pair, no more than `MAX_TEXT` characters."""
+def clean(text: str | None, most: int = MAX_TEXT) -> str | None:
+    """`text` as every database takes it: no NUL, no half of a surrogate pair, no more than `most` characters."""
     if text is None:
         return None
     if not text.isascii():
         text = text.encode("utf-8", "replace").decode("utf-8")
-    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:MAX_TEXT]
+    return text.replace("\0", "\N{REPLACEMENT CHARACTER}")[:most]
 
 
-def said(text: str | None) -> str | None:
+def said(text: str | None, most: int = MAX_TEXT) -> str | None:
     """What a person wrote, as it may be stored and shown: without a secret that was pasted into it."""
-    return clean(redact(text)) if text is not None else None
+    return clean(redact(text), most) if text is not None else None
 
 
 def number(given: int) -> int:

@@ -39,8 +39,13 @@ class Batch:
 
 def insert(engine: Engine, table: Table, columns: Sequence[str] | None = None, *, ignore: bool = False) -> Batch:
     """Plain rows; with `ignore`, one that is there already under any unique key stays as it is."""
-    statement: Any = _inserting(engine)(table)
-    return Batch(engine, statement.on_conflict_do_nothing() if ignore else statement, columns or tuple(table.columns.keys()))
+    statement = insert_new(engine, table) if ignore else _inserting(engine)(table)
+    return Batch(engine, statement, columns or tuple(table.columns.keys()))
+
+
+def insert_new(engine: Engine, table: Table) -> Any:
+    """An insert that leaves alone what is there already under any unique key: its `rowcount` tells."""
+    return _inserting(engine)(table).on_conflict_do_nothing()
 
 
 def update(engine: Engine, table: Table, columns: Sequence[str], key: str) -> Batch:

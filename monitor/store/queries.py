@@ -20,6 +20,14 @@ from monitor.store.history import (
     strips,
     transitions,
 )
+from monitor.store.incidents import find as incidents
+from monitor.store.incidents import open_ones as open_incidents
+from monitor.store.incidents import record as incident
+from monitor.store.incidents import similar as similar_incidents
+from monitor.store.intents import waiting as waiting_intents
+from monitor.store.outbox import log as deliveries
+from monitor.store.silences import active as active_silences
+from monitor.store.silences import all_ as silences
 from monitor.store.status import (
     EffectiveConfig,
     EvidenceFilter,
@@ -36,12 +44,16 @@ __all__ = [
     "KeyStatus",
     "ProjectStatus",
     "TargetStatus",
+    "active_silences",
     "check_counts",
     "data_version",
+    "deliveries",
     "effective_config",
     "failure_trend",
     "fleet",
     "heartbeat",
+    "incident",
+    "incidents",
     "keys",
     "lag_trend",
     "latency_trend",
@@ -50,10 +62,14 @@ __all__ = [
     "model_matrix",
     "observation",
     "observations",
+    "open_incidents",
     "probe_cost",
     "project",
     "rate_limit_trend",
+    "silences",
+    "similar_incidents",
     "strips",
     "targets",
     "transitions",
+    "waiting_intents",
 ]
