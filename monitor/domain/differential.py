@@ -98,6 +98,8 @@ class Landscape:
     """When this secret was first seen under its label."""
     names: Mapping[str, str] = field(default_factory=dict)
     """The configured projects' names by their OpenAI id."""
+    model: str | None = None
+    """The model to call where the failed target names none: the project's first."""
     may_spend: bool = False
     """Whether calls that use tokens fit into the budget."""
     official: bool = True
@@ -160,7 +162,7 @@ _THE_SAME = {
 
 def plan(kind: FailureKind, seen: Observation, landscape: Landscape) -> tuple[ExperimentKind, ...]:
     """The experiments worth their request for a failure of `kind` that `seen` told of."""
-    model = seen.target.model
+    model = seen.target.model or landscape.model
 
     def possible(experiment: ExperimentKind) -> bool:
         if _THE_SAME.get(experiment) is seen.target.probe or (experiment in PAID and not landscape.may_spend):

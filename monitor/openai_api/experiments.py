@@ -1,4 +1,4 @@
-"""Control experiments, asked: each one request through the probes' own harness. What they mean is `monitor.domain.differential`'s."""
+"""Control experiments, asked: each one request through the probes' harness. What they mean is `domain.differential`'s matter."""
 
 import asyncio
 from collections.abc import Iterable
@@ -6,9 +6,12 @@ from dataclasses import replace
 from typing import Any
 from urllib.parse import urlsplit
 
-from monitor.domain.differential import ExperimentKind, ExperimentResult, KeyFacts, Landscape, alias_of
+from monitor.domain import differential
+from monitor.domain.diagnosis import Context, Diagnosis, context_of
+from monitor.domain.differential import ExperimentKind, ExperimentResult, KeyFacts, Landscape, alias_of, conclude, plan
 from monitor.domain.inventory import ProbeKind, Target
 from monitor.domain.observation import Observation
+from monitor.domain.taxonomy import FailureKind
 from monitor.openai_api.client import ApiClient
 from monitor.openai_api.observe import ProbeRequest
 from monitor.openai_api.probes import PROBES
@@ -23,16 +26,18 @@ async def run(
     known_good: ProbeRequest | None = None,
     *,
     named_host: str | None = None,
+    model: str | None = None,
 ) -> tuple[ExperimentResult, ...]:
     """Ask these questions about the failed request `base`, all at once; raises nothing but CancelledError.
 
     `known_good` is a request of another project that succeeds; it is borrowed only where it goes to the same base URL. `named_host`
-    is the base URL that `differential.named_host` read out of the refusal. A call is a second request where the model's endpoint is
-    not known yet. The results move no health: they belong to the incident.
+    is the base URL that `differential.named_host` read out of the refusal, `model` the one to call where `base` names none. A call
+    is a second request where the model's endpoint is not known yet. The results move no health: they belong to the incident.
     """
+    asked = base.target.model or model
 
     async def ask(kind: ExperimentKind) -> ExperimentResult:
-        request = _request(kind, base, known_good, named_host)
+        request = _request(kind, base, known_good, named_host, asked)
         seen: Observation | None = await PROBES[request.target.probe](client, request) if request else None
         return ExperimentResult(kind, seen, base.at)
 
@@ -40,10 +45,9 @@ async def run(
 
 
 def _request(
-    kind: ExperimentKind, base: ProbeRequest, known_good: ProbeRequest | None, named_host: str | None
+    kind: ExperimentKind, base: ProbeRequest, known_good: ProbeRequest | None, named_host: str | None, model: str | None
 ) -> ProbeRequest | None:
     """The question that an experiment asks; None where it cannot be asked."""
-    model = base.target.model
     if known_good is not None and (known_good.base_url != base.base_url or known_good.secret is None):
         known_good = None  # a key never goes to a host that it is not configured for
     if kind is _X.CONTROL:
@@ -83,6 +87,25 @@ def is_official(base_url: str) -> bool:
     parts = urlsplit(base_url)
     host = parts.hostname or ""
     return parts.scheme == "https" and (host == "api.openai.com" or host.endswith(".api.openai.com"))
+
+
+async def investigate(
+    client: ApiClient,
+    kind: FailureKind,
+    seen: Observation,
+    base: ProbeRequest,
+    known_good: ProbeRequest | None = None,
+    context: Context | None = None,
+    **known: Any,
+) -> tuple[Diagnosis, tuple[ExperimentResult, ...]]:
+    """Plan, run and conclude: the sharpened diagnosis of `seen`, the answer to `base`, and what it rests on.
+
+    `known` are fields of `Landscape` that the requests do not show. Set `base.at` to now: the results carry it.
+    """
+    land = landscape(base, known_good, **known)
+    kinds = plan(kind, seen, land)
+    results = await run(client, base, kinds, known_good, named_host=differential.named_host(seen), model=land.model)
+    return conclude(kind, seen, results, land, context or context_of(seen, at=seen.at, now=base.at)), results
 
 
 def landscape(base: ProbeRequest, known_good: ProbeRequest | None = None, **known: Any) -> Landscape:
