@@ -56,6 +56,8 @@ class Context:
     last_ok_at: datetime | None = None
     suspect: bool = False
     """Seen once, not yet confirmed."""
+    flapping: bool = False
+    """It comes and goes."""
     now: datetime | None = None
 
 
@@ -113,6 +115,7 @@ def context_of(
     since: datetime | None = None,
     last_ok_at: datetime | None = None,
     suspect: bool = False,
+    flapping: bool = False,
 ) -> Context:
     """The context of one answer, with what the inventory knows of its project and key."""
     target = answer.target
@@ -139,6 +142,7 @@ def context_of(
         since=since,
         last_ok_at=last_ok_at,
         suspect=suspect,
+        flapping=flapping,
         now=now,
     )
 
@@ -150,10 +154,12 @@ def diagnose(kind: FailureKind, context: Context = Context()) -> Diagnosis:
     summary = words.summary.format_map(blanks)
     if context.suspect:
         summary += " Seen once so far: the next look confirms it or clears it."
+    if context.flapping:
+        summary += " It comes and goes: calls between are answered well."
     return Diagnosis(
         summary=capital(summary),
         cause=capital(words.cause.format_map(blanks)),
-        confidence=words.confidence,
+        confidence=_confidence(words, context),
         owner=_owner(kind, context),
         next_step=capital(words.next_step.format_map(blanks)),
         evidence=_evidence(kind, context),
@@ -183,6 +189,11 @@ def _words(kind: FailureKind, context: Context) -> Words:
     elif kind in _LIMITS and context.scope is Scope.ORGANIZATION:
         case = Case.ORGANIZATION_LIMIT
     return INSTEAD[case] if case else WORDS[kind]
+
+
+def _confidence(words: Words, context: Context) -> Confidence:
+    """What comes and goes has a cause that does so too: the answer names it, and does not explain that."""
+    return Confidence.LIKELY if context.flapping and words.confidence is Confidence.CERTAIN else words.confidence
 
 
 def _owner(kind: FailureKind, context: Context) -> Owner:

@@ -109,7 +109,7 @@ class Landscape:
 def same_key_elsewhere(target: Target, projects: Iterable[Project]) -> tuple[str, ...]:
     """`project/key` of the other places where the secret of `target` is configured."""
     marks = {(project.name, key.label): key.fingerprint for project in projects for key in project.keys if key.fingerprint}
-    mine = marks.get((target.project or "", target.key or ""))
+    mine = marks.pop((target.project or "", target.key or ""), None)
     return tuple(f"{name}/{label}" for (name, label), mark in marks.items() if mark == mine) if mine else ()
 
 

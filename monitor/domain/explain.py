@@ -7,7 +7,7 @@ message, or a JSON object `{"status", "headers", "body", "endpoint"}`. Nothing h
 import ast
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -52,8 +52,12 @@ class Explanation:
         }
 
 
-def explain(answer: WireAnswer) -> Explanation:
-    """What `answer` means."""
+KnownKey = tuple[str, str, str]
+"""A configured key: its project, its label, its last four characters (empty where they are not shown)."""
+
+
+def explain(answer: WireAnswer, keys: Sequence[KnownKey] = ()) -> Explanation:
+    """What `answer` means. With the configured `keys` a refused key is told from theirs by its last four characters."""
     found = classify(answer)
     kind = found.failure
     if kind is None:
@@ -72,7 +76,27 @@ def explain(answer: WireAnswer) -> Explanation:
         ),
     )
     retry = KINDS[kind].retry_helps or (kind is FailureKind.NETWORK_NOT_OPENAI and (answer.status or 0) >= 500)
-    return Explanation(kind, diagnosis.owner, retry, found.retry_after, found.scope, diagnosis.summary, diagnosis.next_step)
+    summary = diagnosis.summary + _whose_key(found.hint or "", keys) if kind is FailureKind.AUTH_INVALID_KEY else diagnosis.summary
+    return Explanation(kind, diagnosis.owner, retry, found.retry_after, found.scope, summary, diagnosis.next_step)
+
+
+_ENDS_IN = re.compile(r"ends in …(\S{4})")
+
+
+def _whose_key(hint: str, keys: Sequence[KnownKey]) -> str:
+    """Whose key was refused, as a sentence with a space before it; empty where the echo or the configuration does not say.
+
+    Four characters may be alike by chance, so a match is a likeness; that none matches is certain.
+    """
+    found = _ENDS_IN.search(hint)
+    known = [key for key in keys if key[2]]
+    if found is None or not known:
+        return ""
+    alike = [f"“{label}” of project “{project}”" for project, label, last_four in known if last_four == found[1]]
+    if not alike:
+        which = "configured keys" if len(known) == len(keys) else "configured keys whose end is known"
+        return f" It ends in …{found[1]}, as none of the {which} does: whoever got this sends another key."
+    return f" It ends in …{found[1]}, like key {', '.join(alike[:5])}."
 
 
 def split(text: str) -> list[str]:

@@ -282,3 +282,11 @@ def test_small_things_are_written_as_people_write_them() -> None:
     assert [amount(number) for number in (None, 0, 30000.0, 2.5)] == ["not said", "0", "30,000", "2.5"]
     assert (capital("öffnen ABC"), capital("")) == ("Öffnen ABC", "")
     assert clock(datetime.fromisoformat("2026-11-23T15:05:20+01:00")) == "2026-11-23 14:05:20 UTC"
+
+
+@pytest.mark.parametrize("kind", FailureKind)
+def test_what_comes_and_goes_is_said_and_is_never_certain(kind: FailureKind) -> None:
+    steady, flapping = diagnose(kind, Context()), diagnose(kind, Context(flapping=True))
+    assert_well_worded(flapping)
+    assert flapping.summary == f"{steady.summary} It comes and goes: calls between are answered well."
+    assert flapping.confidence is (Confidence.LIKELY if steady.confidence is Confidence.CERTAIN else steady.confidence)

@@ -46,6 +46,32 @@ def test_every_field_of_the_contract_is_there_in_its_order(kind: FailureKind) ->
         assert "{" not in sentence
 
 
+@pytest.mark.parametrize(
+    ("keys", "told"),
+    [
+        ([], None),
+        ([("checkout", "backend", "")], None),  # too short to show: nothing to compare with
+        (
+            [("checkout", "backend", "wxyz"), ("search", "main", "0001")],
+            "It ends in …wxyz, like key “backend” of project “checkout”.",
+        ),
+        ([("checkout", "backend", "0001")], "as none of the configured keys does"),
+        ([("checkout", "backend", "0001"), ("search", "main", "")], "as none of the configured keys whose end is known does"),
+    ],
+)
+def test_a_refused_key_is_told_from_the_configured_ones_by_its_end(keys: list[tuple[str, str, str]], told: str | None) -> None:
+    answer = parse_line(json.dumps({"error": ERROR}))
+    plain, summary = explain(answer).summary, explain(answer, keys).summary
+    assert summary.startswith(plain)
+    assert (told in summary) if told else (summary == plain)
+    assert explain(parse_line(QUOTA), keys) == explain(parse_line(QUOTA))
+
+
+def test_a_refused_value_too_short_to_show_its_end_is_nobody_s() -> None:
+    answer = parse_line("Incorrect API key provided: hunter2hunter2. You can find your API key at https://platform.openai.com.")
+    assert explain(answer, [("checkout", "backend", "ter2")]) == explain(answer)
+
+
 def test_a_success_has_no_failure_and_nothing_to_do() -> None:
     line = json.dumps({"status": 200, "headers": {"x-request-id": "req_1"}, "body": {"object": "list", "data": []}})
     assert explain(parse_line(line)).as_json() == {
