@@ -7,8 +7,10 @@ import dataclasses
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from enum import Enum
+from statistics import median
 
 from monitor.domain.alerting import label
 from monitor.domain.incidents import Event, EventKind, Incident, IncidentRecord
@@ -56,6 +58,26 @@ def mtta(incident: Incident) -> timedelta | None:
 def mttr(incident: Incident) -> timedelta | None:
     """Time to recover: from the first bad answer until it was over; None while it goes on."""
     return incident.resolved_at - incident.first_bad_at if incident.resolved_at else None
+
+
+@dataclass(frozen=True, slots=True)
+class Typical:
+    """The medians of several incidents; None where none of them got so far."""
+
+    mttd: timedelta | None
+    mtta: timedelta | None
+    mttr: timedelta | None
+
+
+def typical(incidents: Iterable[Incident]) -> Typical:
+    """How long it usually takes, without those that were merged: another one counts for them."""
+    counted = [each for each in incidents if each.merged_into is None]
+    return Typical(*(_median(map(each, counted)) for each in (mttd, mtta, mttr)))
+
+
+def _median(lengths: Iterable[timedelta | None]) -> timedelta | None:
+    known = [length.total_seconds() for length in lengths if length is not None]
+    return timedelta(seconds=median(known)) if known else None
 
 
 # Markdown -----------------------------------------------------------------------------------------------------------------------

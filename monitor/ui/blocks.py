@@ -3,9 +3,10 @@
 import functools
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
+from dataclasses import replace
 from datetime import datetime, timedelta, tzinfo
 from typing import TYPE_CHECKING
 
@@ -13,19 +14,25 @@ import streamlit as st
 
 from monitor.domain.diagnosis import Diagnosis, context_of, diagnose
 from monitor.domain.health import Health, LaneState
+from monitor.domain.incidents import Incident
 from monitor.domain.inventory import ApiKey, Fingerprint, Project
+from monitor.domain.postmortem import WHO_MENDS
 from monitor.domain.taxonomy import KINDS, LAMPS, FailureKind, Lane
 from monitor.domain.timeline import Window
 from monitor.domain.words import capital
 from monitor.store.engine import Problem, StoreError
 from monitor.store.queries import EffectiveConfig, Heartbeat, KeyStatus, ProjectStatus, TargetStatus
-from monitor.ui.format import MISSING, age, clock, escape, link, plural, since, span, title, words, zone_name
+from monitor.ui.format import MISSING, age, clock, escape, link, local, plural, since, span, title, words, zone_name
 from monitor.ui.theme import LOOKS, look
 
 if TYPE_CHECKING:
     import pandas as pd
 
 REFRESH = timedelta(seconds=10)
+SOON = timedelta(seconds=2)
+"""While something that was asked for is being carried out."""
+SLOW = timedelta(minutes=1)
+"""Charts and what belongs to them."""
 _CODE = re.compile(r"`([^`]+)`")
 _ROUTED: ContextVar[bool] = ContextVar("routed", default=False)
 
@@ -49,7 +56,7 @@ def guard() -> None:
         st.stop()
 
 
-def live(draw: Callable[[], None], *, quiet: bool = False) -> None:
+def live(draw: Callable[[], None], *, quiet: bool = False, every: timedelta = REFRESH) -> None:
     """Draw now, and again every few seconds without the rest of the page. A `quiet` one leaves it to the page to say that the
     store cannot be read.
     """
@@ -62,7 +69,7 @@ def live(draw: Callable[[], None], *, quiet: bool = False) -> None:
             if not quiet:
                 no_database(error)
 
-    st.fragment(drawn, run_every=REFRESH)()
+    st.fragment(drawn, run_every=every)()
 
 
 def try_again(works: Callable[[], object]) -> None:
@@ -93,10 +100,15 @@ def heading(text: str, explanation: str = "") -> None:
 # --- states ----------------------------------------------------------------------------------------------------------------
 
 
-def lamp(health: Health | str | None, word: str | None = None, tip: str = "") -> str:
-    """A state as colour, shape and word."""
+def lamp(health: Health | str | None, word: str | None = None, tip: str = "", href: str = "") -> str:
+    """A state as colour, shape and word. With `href`, an address from `link`, it leads to its evidence."""
     how = look(health)
     hint = f' title="{escape(tip)}"' if tip else ""
+    if href:
+        return (
+            f'<a class="lamp {how.css}"{hint} href="{href}" target="_self"><i aria-hidden="true">{how.shape}</i> '
+            f"<em>{escape(word or how.word)}</em></a>"
+        )
     return f'<span class="lamp {how.css}"{hint}><i aria-hidden="true">{how.shape}</i> <em>{escape(word or how.word)}</em></span>'
 
 
@@ -189,8 +201,11 @@ def what_is_wrong(project: ProjectStatus) -> str:
     return ""
 
 
-def verdict(fleet: Sequence[ProjectStatus], beat: Heartbeat | None, now: datetime, zone: tzinfo) -> None:
-    """One sentence for the whole fleet, then the tally."""
+def verdict(
+    fleet: Sequence[ProjectStatus], beat: Heartbeat | None, now: datetime, zone: tzinfo, incidents: Sequence[Incident] = ()
+) -> None:
+    """One sentence for the whole fleet, then the tally. What open incidents explain is counted by its cause, not named again."""
+    explained = {name for incident in incidents for name in incident.projects}
     counts = Counter(project.health for project in fleet)
     total = len(fleet)
     then = ""
@@ -206,14 +221,14 @@ def verdict(fleet: Sequence[ProjectStatus], beat: Heartbeat | None, now: datetim
     elif counts[Health.FAILING]:
         broken = [project for project in fleet if project.health is Health.FAILING]
         first = f"{counts[Health.FAILING]:,} of {plural(total, 'project')} {'is' if len(broken) == 1 else 'are'} broken"
-        first, css, then = first + ".", "failing", _named(broken, now, zone) + "."
+        first, css, then = first + _by(incidents) + ".", "failing", _rest(broken, explained, now, zone)
     elif counts[Health.DEGRADED]:
         slow = [project for project in fleet if project.health is Health.DEGRADED]
         first, css = (
             f"{counts[Health.DEGRADED]:,} of {plural(total, 'project')} {'is' if len(slow) == 1 else 'are'} degraded",
             "degraded",
         )
-        first, then = first + ", none is broken.", _named(slow, now, zone) + "."
+        first, then = first + _by(incidents) + ", none is broken.", _rest(slow, explained, now, zone)
     elif counts[Health.UNKNOWN] == total:
         first, css = f"Nothing is known yet of {'the project' if total == 1 else f'the {total:,} projects'}.", "unknown"
         then = "Nothing failed, but there is no fresh answer yet. New projects are checked within a minute."
@@ -234,6 +249,17 @@ def verdict(fleet: Sequence[ProjectStatus], beat: Heartbeat | None, now: datetim
     tally = "" if late or not fleet else f'<div class="tally">{tally}</div>'
     rest = f'<span class="then">{then}</span>' if then else ""
     show(f'<div class="verdict" role="status"><span class="{css}">{escape(first)}</span>{rest}</div>{tally}')
+
+
+def _by(incidents: Sequence[Incident]) -> str:
+    return f" by {plural(len(incidents), 'cause')}" if incidents else ""
+
+
+def _rest(ill: Sequence[ProjectStatus], explained: Collection[str], now: datetime, zone: tzinfo) -> str:
+    """Those of the ill projects that no open incident explains, named."""
+    rest = [project for project in ill if project.name not in explained]
+    also = "Besides: " if explained and rest else ""
+    return f"{also}{_named(rest, now, zone)}." if rest else ""
 
 
 def _named(projects: Sequence[ProjectStatus], now: datetime, zone: tzinfo, most: int = 4) -> str:
@@ -268,12 +294,14 @@ def fleet_table(
 
 def _fleet_row(project: ProjectStatus, strip: str, window: str, now: datetime, zone: tzinfo, *, silent: bool) -> str:
     name = escape(project.name)
+    bad = link("evidence", project=project.name, verdict="failed", window=window)
     address = link("project", project=project.name, window=window)
     about = " · ".join(escape(part) for part in (project.environment, project.owner) if part)
     cells = []
     for lane in _SHOWN_LANES:
         state = project.lamps[lane]
-        cells.append(f"<td>{lane_lamp(LaneState() if silent else state, now, zone)}</td>")
+        href = link("evidence", project=project.name, lane=lane.value, window=window) if state.failure else ""
+        cells.append(f"<td>{lane_lamp(LaneState() if silent else state, now, zone, href)}</td>")
     wrong = what_is_wrong(project)
     more = []
     if wrong and project.since and project.health.rank > Health.UNKNOWN.rank:
@@ -289,9 +317,14 @@ def _fleet_row(project: ProjectStatus, strip: str, window: str, now: datetime, z
     small = f"<small>{' · '.join(more)}</small>" if more else ""
     return (
         f'<tr><td class="name"><a href="{address}" target="_self">{name}</a><small>{about}</small></td>{"".join(cells)}'
-        f'<td>{strip}</td><td class="wrong">{said}{small}{tags}</td>'
+        f'<td>{_leading_to(strip, bad)}</td><td class="wrong">{said}{small}{tags}</td>'
         f'<td class="r nw soft">{escape(age(project.last_at, now))}</td></tr>'
     )
+
+
+def _leading_to(strip: str, href: str) -> str:
+    """A strip with something bad in it leads to the answers that were bad."""
+    return f'<a href="{href}" target="_self">{strip}</a>' if 'class="bad"' in strip else strip
 
 
 def _ill(project: ProjectStatus, lane: Lane) -> bool:
@@ -302,14 +335,14 @@ _QUIET = lamp(Health.HEALTHY, "ok")
 _DARK = lamp(Health.UNKNOWN, "unknown")
 
 
-def lane_lamp(state: LaneState, now: datetime, zone: tzinfo) -> str:
-    """One lamp of a project."""
+def lane_lamp(state: LaneState, now: datetime, zone: tzinfo, href: str = "") -> str:
+    """One lamp of a project; one that is ill leads to its evidence."""
     if state.health is Health.HEALTHY:
         return _QUIET
     if state.health is Health.UNKNOWN:
         return _DARK
     about = " ".join(part for part in (title(state.failure), since(state.since, now, zone)) if part)
-    return lamp(state.health, tip=about)
+    return lamp(state.health, tip=about, href=href)
 
 
 # --- strips ----------------------------------------------------------------------------------------------------------------
@@ -369,7 +402,7 @@ NO_STRIP = '<div class="strip"><i class="none" style="flex:1" title="no data"></
 # --- one project -----------------------------------------------------------------------------------------------------------
 
 
-def project_head(project: ProjectStatus, now: datetime, zone: tzinfo, *, silent: bool) -> None:
+def project_head(project: ProjectStatus, now: datetime, zone: tzinfo, window: str, *, silent: bool) -> None:
     """Name, state, six lamps, facts."""
     health = Health.UNKNOWN if silent else project.health
     wrong = what_is_wrong(project)
@@ -382,8 +415,10 @@ def project_head(project: ProjectStatus, now: datetime, zone: tzinfo, *, silent:
         small = title(state.failure) if state.failure else ""
         if state.since and state.health is not Health.UNKNOWN:
             small = f"{small + ' ' if small else ''}since {clock(state.since, now, zone)}"
+        href = link("evidence", project=project.name, lane=lane.value, window=window) if state.failure else ""
         cells.append(
-            f'<div><small>{lane.value.capitalize()}</small>{lamp(state.health)}<span class="for">{escape(small)}</span></div>'
+            f"<div><small>{lane.value.capitalize()}</small>{lamp(state.health, href=href)}"
+            f'<span class="for">{escape(small)}</span></div>'
         )
     facts = (
         ("Owner", project.owner),
@@ -403,23 +438,31 @@ def project_head(project: ProjectStatus, now: datetime, zone: tzinfo, *, silent:
     )
 
 
-OWNERS = {
-    "service": "whoever runs the service",
-    "key_owner": "the key's owner",
-    "project_admin": "an administrator of the project",
-    "organization_owner": "an owner of the organization",
-    "billing": "whoever pays the bills",
-    "network": "the network team",
-    "openai": "OpenAI",
-    "monitor": "whoever runs this monitor",
-}
-
-
 def known(project: ProjectStatus | None) -> Project | None:
     """What a diagnosis wants to know of a project."""
     if project is None:
         return None
     return Project(project.name, project_id=project.project_id, organization=project.organization, base_url=project.base_url)
+
+
+def here(said: Diagnosis, now: datetime, zone: tzinfo) -> Diagnosis:
+    """The same words with every moment as the reader's clock shows it."""
+    return replace(
+        said,
+        summary=local(said.summary, now, zone),
+        cause=local(said.cause, now, zone),
+        next_step=local(said.next_step, now, zone),
+        evidence=tuple(local(line, now, zone) for line in said.evidence),
+    )
+
+
+def said_rows(said: Diagnosis) -> str:
+    """What to do, who does it, and why it came to it: rows of a card."""
+    return (
+        f'<dt>Next step</dt><dd class="do">{inline(said.next_step)}</dd>'
+        f"<dt>Who mends it</dt><dd>{escape(capital(WHO_MENDS[said.owner]))}</dd>"
+        f"<dt>Cause, {escape(said.confidence.value)}</dt><dd>{inline(said.cause)}</dd>"
+    )
 
 
 def inline(text: str) -> str:
@@ -461,6 +504,7 @@ def diagnosis_card(
     named: bool = False,
 ) -> str:
     """What happened, why, who mends it, the next step, since when, and whether it heals by itself."""
+    said = here(said, now, zone)
     kind = status.failure or status.last_failure or FailureKind.UNKNOWN
     health = Health.UNKNOWN if status.suspect and not status.failure else status.health
     target = status.target
@@ -484,10 +528,7 @@ def diagnosis_card(
     return (
         f'<div class="card" style="--c:var(--{look(health).css})"><div class="where">{lamp(health)}{"".join(where)}'
         f'<span class="soft">{escape(kind.value)}</span></div><h3>{inline(said.summary)}</h3><dl>'
-        f'<dt>Next step</dt><dd class="do">{inline(said.next_step)}</dd>'
-        f"<dt>Who mends it</dt><dd>{escape(capital(OWNERS.get(said.owner.value, words(said.owner.value))))}</dd>"
-        f"<dt>Cause, {escape(said.confidence.value)}</dt><dd>{inline(said.cause)}</dd>"
-        f"<dt>Since</dt><dd>{escape(capital(began.removeprefix('since ')))}{escape(last_ok)}</dd>"
+        f"{said_rows(said)}<dt>Since</dt><dd>{escape(capital(began.removeprefix('since ')))}{escape(last_ok)}</dd>"
         f"<dt>By itself?</dt><dd>{escape(_recovery(status, kind, now, zone))}</dd>{others}"
         f"<dt>Evidence</dt><dd><details><summary>what this rests on</summary><ul>{evidence}</ul></details>"
         f'<a href="{address}" target="_self">Raw answers</a></dd></dl></div>'

@@ -12,17 +12,21 @@ from typing import TYPE_CHECKING, Any, cast
 import streamlit as st
 
 from monitor.config import ConfigErrors, find_config, load_settings
+from monitor.domain.alerting import Silence
+from monitor.domain.incidents import Incident, IncidentRecord
 from monitor.domain.inventory import ProbeKind
 from monitor.domain.timeline import Window, floor
-from monitor.store import queries
+from monitor.store import intents, queries
 from monitor.store.engine import Engine, open_engine, parse
+from monitor.store.intents import Intent, Kind
+from monitor.store.outbox import DeliveryRow
 from monitor.store.queries import EffectiveConfig, EvidenceFilter, Heartbeat, KeyStatus, ProjectStatus, TargetStatus
 
 if TYPE_CHECKING:
     import pandas as pd
 
 DEFAULT_URL = "sqlite:///data/monitor.db"
-_KEYS: dict[Any, Any] = {Window: repr, EvidenceFilter: repr, timedelta: repr, ProbeKind: repr}
+_KEYS: dict[Any, Any] = {Window: repr, EvidenceFilter: repr, timedelta: repr, ProbeKind: repr, Incident: repr}
 
 
 def now() -> datetime:
@@ -193,6 +197,52 @@ def observations(window: Window, where: EvidenceFilter, limit: int = 500) -> "pd
 def observation(target_id: int, at: datetime) -> dict[str, Any] | None:
     """Everything stored of one observation."""
     return queries.observation(_engine(database_url()), target_id, at)
+
+
+# --- incidents -----------------------------------------------------------------------------------------------------------
+
+
+def open_incidents(name: str | None = None) -> list[Incident]:
+    """Those that go on (of one project), worst first, then the newest."""
+    found = cast("list[Incident]", _asked("open_incidents"))
+    mine = [each for each in found if name is None or name in each.projects]
+    return sorted(mine, key=lambda each: (-each.severity.rank, each.acknowledged_at is not None, -each.opened_at.timestamp()))
+
+
+def incidents_since(since: datetime, name: str | None = None, limit: int = 500) -> list[Incident]:
+    """Those that went on at `since` or later (of one project): open ones first, then the newest."""
+    found = cast("list[Incident]", _asked("incidents", since, False, name, limit))
+    return sorted(found, key=lambda each: (not each.open, -each.severity.rank if each.open else 0))
+
+
+def incident(number: int) -> IncidentRecord | None:
+    """One incident with all that is kept of it."""
+    return cast("IncidentRecord | None", _asked("incident", number))
+
+
+def similar(one: Incident) -> list[Incident]:
+    """Earlier incidents like this one."""
+    return cast("list[Incident]", _asked("similar_incidents", one))
+
+
+def deliveries(number: int) -> list[DeliveryRow]:
+    """What was sent about an incident, or not and why, newest first."""
+    return cast("list[DeliveryRow]", _asked("deliveries", number))
+
+
+def silences_now(at: datetime) -> list[Silence]:
+    """What is kept quiet, the first to end first."""
+    return [each for each in cast("list[Silence]", _asked("active_silences", _minute(at))) if each.ends > at]
+
+
+def waiting() -> list[Intent]:
+    """What was asked for and the service has not taken yet."""
+    return cast("list[Intent]", _asked("waiting_intents"))
+
+
+def ask(kind: Kind, by: str, at: datetime, **facts: Any) -> None:
+    """Leave a wish for the service. The only thing that pages write."""
+    intents.submit(database_url(), Intent(kind=kind, by=by, at=at, **facts))
 
 
 def bars(window: Window) -> timedelta:

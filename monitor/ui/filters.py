@@ -134,6 +134,25 @@ def switch(name: str, label: str) -> bool:
     return bool(st.session_state[key])
 
 
+_PERSON = "kept.person"
+
+
+def person() -> str:
+    """Who looks, as they said; empty where they have not."""
+    return str(st.session_state.get("w.person") or st.session_state.get(_PERSON) or "").strip()[:_LONGEST]
+
+
+def person_choice() -> None:
+    """Asks who looks: once, then it is known for as long as the page is open. It is no sign-in, and never in an address."""
+    st.session_state["w.person"] = person()
+    st.session_state[_PERSON] = person()
+    st.text_input("You are", key="w.person", placeholder="your name, for the record", max_chars=80, width=240, on_change=_named)
+
+
+def _named() -> None:
+    st.session_state[_PERSON] = st.session_state["w.person"]
+
+
 def project(now: datetime, *, every: str | None = None) -> str | None:
     """The project that all pages share; without `every` the worst one where none is chosen."""
     fleet = [status.name for status in data.fleet(now)]

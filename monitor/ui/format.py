@@ -14,6 +14,7 @@ from monitor.domain.words import duration
 
 MISSING = "–"
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()#+\-.!|<>~$:&])")
+_MOMENT = re.compile(r"\b(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d) UTC\b")
 _ZONE = re.compile(r"[A-Za-z0-9_+\-]+(/[A-Za-z0-9_+\-]+){0,2}")
 
 
@@ -82,6 +83,23 @@ def clock(at: datetime, now: datetime, zone: tzinfo) -> str:
     if here.date() == today.date():
         return f"{here:%H:%M}"
     return f"{here.day} {here:%b %H:%M}" if here.year == today.year else f"{here.day} {here:%b %Y %H:%M}"
+
+
+def exact(at: datetime, now: datetime, zone: tzinfo) -> str:
+    """The same with seconds."""
+    return f"{clock(at, now, zone)}:{at.astimezone(zone):%S}"
+
+
+def local(text: str, now: datetime, zone: tzinfo) -> str:
+    """A text of ours with its moments in UTC as the reader's clock shows them: a page has one zone."""
+
+    def said(found: re.Match[str]) -> str:
+        try:
+            return exact(datetime.strptime(found[1], "%Y-%m-%d %H:%M:%S").replace(tzinfo=UTC), now, zone)
+        except (ValueError, OverflowError):
+            return found[0]
+
+    return _MOMENT.sub(said, text)
 
 
 def since(at: datetime | None, now: datetime, zone: tzinfo) -> str:

@@ -15,7 +15,6 @@ from monitor.domain.inventory import KeyKind, ProbeKind, Target
 from monitor.domain.observation import Observation, RateLimitHit, Verdict
 from monitor.domain.taxonomy import FailureKind, Scope
 from monitor.domain.timeline import Window, to_ms
-from monitor.domain.words import capital
 from monitor.store.queries import KeyStatus, ProjectStatus, TargetStatus
 from monitor.ui import blocks, data
 from monitor.ui.blocks import dash, lamp
@@ -258,14 +257,13 @@ def inspector(found: Mapping[str, Any], project: ProjectStatus | None, now: date
     with right:
         kind = kind_of(found["failure"])
         if kind is not None:
-            said = diagnose(kind, context_of(_observation(found, kind), at=at, now=now, project=blocks.known(project)))
+            said = blocks.here(
+                diagnose(kind, context_of(_observation(found, kind), at=at, now=now, project=blocks.known(project))), now, zone
+            )
             evidence = "".join(f"<li>{escape(line)}</li>" for line in said.evidence)
             blocks.show(
                 f'<div class="card" style="--c:var(--failing)"><h3>{blocks.inline(said.summary)}</h3><dl>'
-                f'<dt>Next step</dt><dd class="do">{blocks.inline(said.next_step)}</dd>'
-                f"<dt>Who mends it</dt><dd>{escape(capital(blocks.OWNERS[said.owner.value]))}</dd>"
-                f"<dt>Cause, {escape(said.confidence.value)}</dt><dd>{blocks.inline(said.cause)}</dd>"
-                f"<dt>Evidence</dt><dd><ul>{evidence}</ul></dd></dl></div>"
+                f"{blocks.said_rows(said)}<dt>Evidence</dt><dd><ul>{evidence}</ul></dd></dl></div>"
             )
         limits = [(each.get("bucket"), each.get("limit"), each.get("remaining"), each.get("reset")) for each in found["limits"]]
         if limits:

@@ -4,7 +4,7 @@ import streamlit as st
 
 from monitor.domain.health import Health
 from monitor.store.queries import ProjectStatus
-from monitor.ui import blocks, data, filters
+from monitor.ui import blocks, data, filters, incidents
 from monitor.ui.format import plural, viewer_zone
 
 AT_FIRST = 100
@@ -40,7 +40,9 @@ def wanted(project: ProjectStatus) -> bool:
 
 def draw_verdict() -> None:
     now = data.now()
-    blocks.verdict(data.fleet(now), data.heartbeat(), now, viewer_zone())
+    going = data.open_incidents()
+    blocks.verdict(data.fleet(now), data.heartbeat(), now, viewer_zone(), going)
+    incidents.open_ones(going, now, viewer_zone(), filters.window_name(), silent=data.silent(now))
 
 
 def draw_table() -> None:

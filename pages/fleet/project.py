@@ -3,7 +3,7 @@
 import streamlit as st
 
 from monitor.store.queries import EvidenceFilter
-from monitor.ui import blocks, charts, data, filters, panels
+from monitor.ui import blocks, charts, data, filters, incidents, panels
 from monitor.ui.format import link, viewer_zone
 
 blocks.guard()
@@ -29,8 +29,9 @@ def draw_state() -> None:
     silent = data.silent(at)
     keys = {key.label: key for key in data.keys(at, name)}
     targets = data.targets(at, name)
-    blocks.project_head(found, at, zone, silent=silent)
+    blocks.project_head(found, at, zone, filters.window_name(), silent=silent)
     panels.project_strip(name, window, zone)
+    incidents.open_ones(data.open_incidents(name), at, zone, filters.window_name(), silent=silent)
     panels.diagnoses(found, targets, keys, at, zone, filters.window_name(), silent=silent)
     blocks.heading("Keys")
     panels.key_table(list(keys.values()), at, zone, silent=silent)

@@ -5,9 +5,10 @@ from datetime import timedelta
 import pandas as pd
 import streamlit as st
 
+from monitor.domain.postmortem import WHO_MENDS
 from monitor.domain.taxonomy import KINDS, FailureKind, Lane
 from monitor.ui import blocks, charts, data, filters
-from monitor.ui.blocks import OWNERS, dash
+from monitor.ui.blocks import dash
 from monitor.ui.format import age, escape, number, plural, span, title, viewer_zone
 from monitor.ui.theme import kind_colour
 
@@ -62,7 +63,7 @@ if total:
                 f"{row['count']:,}",
                 escape("just now" if last > now else age(last, now)),
                 "yes" if KINDS[kind].retry_helps else "<b>no</b>",
-                escape(OWNERS[KINDS[kind].owner.value]),
+                escape(WHO_MENDS[KINDS[kind].owner]),
                 blocks.raw_answers(chosen, project=row["project"], failure=kind.value),
             )
         )

@@ -24,6 +24,7 @@ MAIN = ROOT / "monitor/ui/main.py"
 PAGES = {
     "overview": "fleet/overview.py",
     "project": "fleet/project.py",
+    "incidents": "fleet/incidents.py",
     "keys": "access/keys.py",
     "models": "access/models.py",
     "rate_limits": "limits/rate_limits.py",

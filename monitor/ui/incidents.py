@@ -1,0 +1,458 @@
+"""Pieces of pages about incidents. Texts from outside are escaped here, as in `blocks`."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta, tzinfo
+from typing import Any
+
+from monitor.domain.alerting import Silence, label
+from monitor.domain.health import Health
+from monitor.domain.incidents import Event, EventKind, Incident, Severity
+from monitor.domain.postmortem import EVENT_WORDS, WHO_MENDS, mtta, mttd, mttr, typical
+from monitor.domain.taxonomy import KINDS
+from monitor.domain.timeline import to_ms
+from monitor.domain.words import capital
+from monitor.store.intents import Intent
+from monitor.store.outbox import DeliveryRow, DeliveryState
+from monitor.ui import blocks
+from monitor.ui.blocks import dash, lamp
+from monitor.ui.format import MISSING, age, clock, escape, exact, link, local, number, plural, since, span, title, words
+from monitor.ui.theme import look
+
+_HEALTH = {Severity.CRITICAL: Health.FAILING, Severity.WARNING: Health.DEGRADED, Severity.INFO: Health.RESTRICTED}
+_MOST_NAMES = 40
+
+
+def state(incident: Incident, *, silent: bool = False) -> str:
+    """Its severity while it goes on, else how it ended, as a lamp that leads to it."""
+    if incident.merged_into is not None:
+        return lamp(Health.PAUSED, "merged")
+    if not incident.open:
+        return lamp(Health.HEALTHY, "over")
+    if silent:
+        return lamp(Health.UNKNOWN, f"was {incident.severity.value}")
+    return lamp(_HEALTH[incident.severity], incident.severity.value)
+
+
+def address(incident: Incident, window: str) -> str:
+    """Where it is shown."""
+    return link("incidents", incident=str(incident.id), window=window)
+
+
+def hit(incident: Incident) -> str:
+    """Who is hit, in a word or two."""
+    if not incident.projects:
+        return '<span class="soft">no project</span>'
+    if len(incident.projects) <= 2:
+        return escape(", ".join(incident.projects))
+    return f'<span title="{escape(", ".join(incident.projects[:_MOST_NAMES]))}">{plural(len(incident.projects), "project")}</span>'
+
+
+def _taken(incident: Incident, now: datetime) -> str:
+    if incident.acknowledged_at is None:
+        return '<span class="soft">nobody yet</span>' if incident.open else dash(None)
+    when = escape(age(incident.acknowledged_at, now))
+    return f'{escape(incident.acknowledged_by or "somebody")} <span class="soft nw">{when}</span>'
+
+
+def _lasted(incident: Incident, now: datetime) -> str:
+    return span(((incident.resolved_at or now) - incident.first_bad_at).total_seconds())
+
+
+def table(incidents: Iterable[Incident], now: datetime, zone: tzinfo, window: str, *, silent: bool = False) -> None:
+    """One row an incident."""
+    rows = []
+    for one in incidents:
+        css = look(_HEALTH[one.severity]).css if one.open and not silent else ""
+        again = (
+            f' <span class="tag flag">came back{"" if one.reopened == 1 else f" {one.reopened} times"}</span>'
+            if one.reopened
+            else ""
+        )
+        merged = f" · explained by INC-{one.merged_into}" if one.merged_into is not None else ""
+        named = f'<a href="{address(one, window)}" target="_self" class="{css}">{escape(one.title)}</a>'
+        rows.append(
+            (
+                state(one, silent=silent),
+                f"{named}{again}<small>{escape(label(one))} · {escape(one.cause.scope.value)}{merged}</small>",
+                hit(one),
+                escape(clock(one.first_bad_at, now, zone)),
+                escape(_lasted(one, now)),
+                escape(capital(WHO_MENDS[one.diagnosis.owner])),
+                _taken(one, now),
+            )
+        )
+    columns = [
+        ("State", "nw"),
+        ("Incident", "name"),
+        ("Who is hit", ""),
+        ("Since", "nw"),
+        ("For", "nw"),
+        ("Who mends it", ""),
+        ("Taken by", ""),
+    ]
+    blocks.table(columns, rows)
+
+
+def open_ones(incidents: Sequence[Incident], now: datetime, zone: tzinfo, window: str, *, silent: bool, most: int = 8) -> None:
+    """Those that go on, above what they explain; nothing where there are none."""
+    if not incidents:
+        return
+    blocks.heading("Open before the silence" if silent else "Open incidents", "one for each cause, worst first")
+    table(incidents[:most], now, zone, window, silent=silent)
+    if len(incidents) > most:
+        more = plural(len(incidents) - most, "more open incident")
+        blocks.show(f'<a href="{link("incidents", window=window)}" target="_self">{more}</a>')
+
+
+# --- the list --------------------------------------------------------------------------------------------------------------
+
+
+def verdict(incidents: Sequence[Incident], *, silent: bool) -> None:
+    """One sentence for everything that is open."""
+    going = [each for each in incidents if each.open]
+    free = sum(each.acknowledged_at is None for each in going)
+    projects = {name for each in going for name in each.projects}
+    then = ""
+    if silent:
+        first, css = "Nothing is known of incidents while the poller is silent.", "unknown"
+        then = f"{capital(plural(len(going), 'incident'))} {'was' if len(going) == 1 else 'were'} open before." if going else ""
+    elif not going:
+        first, css = "No incident is open.", "ok"
+    else:
+        first = f"{plural(len(going), 'incident')} {'is' if len(going) == 1 else 'are'} open"
+        first += f", hitting {plural(len(projects), 'project')}." if projects else "."
+        css = look(_HEALTH[max((each.severity for each in going), key=lambda each: each.rank)]).css
+        nobody = "nobody has taken " + ("it" if len(going) == 1 else "them" if free == len(going) else f"{free} of them")
+        then = (capital(nobody) if free else "Somebody has taken " + ("it" if len(going) == 1 else "each of them")) + "."
+    rest = f'<span class="then">{then}</span>' if then else ""
+    blocks.show(f'<div class="verdict" role="status"><span class="{css}">{first}</span>{rest}</div>')
+
+
+def figures(incidents: Sequence[Incident], window: str) -> None:
+    """How many there were and how long it usually took."""
+    usual = typical(incidents)
+    going = sum(each.open for each in incidents)
+    blocks.figures(
+        [
+            (f"In the last {window}", number(len(incidents)), f"{going:,} of them open"),
+            ("Found after", _span(usual.mttd), "from the first bad answer, median (MTTD)"),
+            ("Taken after", _span(usual.mtta), "from when it was open, median (MTTA)"),
+            ("Over after", _span(usual.mttr), "from the first bad answer, median (MTTR)"),
+        ]
+    )
+
+
+def _span(length: timedelta | None) -> str:
+    return MISSING if length is None else span(length.total_seconds())
+
+
+def about(silence: Silence) -> str:
+    """What a silence is about."""
+    parts = [
+        f"INC-{silence.incident_id}" if silence.incident_id is not None else "",
+        f"project {silence.project}" if silence.project else "",
+        f"owner {silence.owner}" if silence.owner else "",
+        f"environment {silence.environment}" if silence.environment else "",
+        f"lane {silence.lane.value}" if silence.lane else "",
+    ]
+    return ", ".join(part for part in parts if part) or "everything"
+
+
+def silence_line(silence: Silence, now: datetime, zone: tzinfo) -> str:
+    """Who wants quiet about what, until when and why."""
+    why = f": {escape(silence.text)}" if silence.text else ""
+    left = span((silence.ends - now).total_seconds())
+    return (
+        f"<b>{escape(capital(about(silence)))}</b> is silenced until {escape(clock(silence.ends, now, zone))} "
+        f'<span class="soft">({escape(left)} more)</span> by {escape(silence.by)}{why}'
+    )
+
+
+_ASKED = {
+    "acknowledge": "acknowledge it",
+    "comment": "add a comment",
+    "silence": "silence it",
+    "end_silence": "end a silence",
+    "probe_now": "check now",
+}
+
+
+def waiting(asked: Sequence[Intent], *, silent: bool) -> None:
+    """What was asked for and is not carried out yet."""
+    if asked:
+        said = "; ".join(f"{_ASKED.get(each.kind, words(each.kind))}, by {each.by}" for each in asked[:5])
+        when = "carried out when the poller runs again" if silent else "carried out within seconds"
+        blocks.show(f'<div class="note">Asked for: {escape(said)} – {when}.</div>')
+
+
+# --- one incident ----------------------------------------------------------------------------------------------------------
+
+
+def head(one: Incident, now: datetime, zone: tzinfo, window: str, *, silent: bool) -> None:
+    """Its name, and one sentence of where it stands."""
+    css = "unknown" if silent and one.open else look(_HEALTH[one.severity]).css if one.open else "ok"
+    lasted = _lasted(one, now)
+    who = (
+        f"{plural(len(one.projects), 'project')} {'is' if len(one.projects) == 1 else 'are'} hit" if one.projects else "It goes on"
+    )
+    if one.merged_into is not None:
+        whole = (
+            f'<a href="{link("incidents", incident=str(one.merged_into), window=window)}" target="_self">INC-{one.merged_into}</a>'
+        )
+        css, then = "unknown", f"A wider incident explains it, and speaks for it: {whole}."
+    elif one.resolved_at is not None:
+        then = f"Over since {escape(clock(one.resolved_at, now, zone))}; it lasted {escape(lasted)}."
+    else:
+        taken = f"{one.acknowledged_by or 'somebody'} has taken it" if one.acknowledged_at else "nobody has taken it yet"
+        began = since(one.first_bad_at, now, zone)
+        then = escape(f"{who if not silent else 'Before the silence: ' + who[:1].lower() + who[1:]} {began}; {taken}.")
+    again = (
+        f'<span class="tag flag">came back {"once" if one.reopened == 1 else f"{one.reopened} times"}</span>'
+        if one.reopened
+        else ""
+    )
+    back = f'<a href="{link("incidents", window=window)}" target="_self">All incidents</a>'
+    blocks.show(
+        f'<div class="facts" style="margin:0">{back}<span>{escape(label(one))}</span>{state(one, silent=silent)}'
+        f'<span class="soft">{escape(one.failure.value)}</span>{again}</div>'
+        f'<div class="verdict" role="status"><span class="{css}">{escape(one.title)}</span><span class="then">{then}</span></div>'
+    )
+
+
+def card(one: Incident, now: datetime, zone: tzinfo, window: str) -> None:
+    """The diagnosis."""
+    said = blocks.here(one.diagnosis, now, zone)
+    colour = look(_HEALTH[one.severity]).css if one.open else "unknown"
+    retry = KINDS[one.failure].retry_helps
+    itself = "Yes, it may pass without anybody's help." if retry else "No: it stays until somebody acts."
+    project = one.projects[0] if len(one.projects) == 1 else None
+    raw = blocks.raw_answers(window, project=project, failure=one.failure.value)
+    heals = f"<dt>By itself?</dt><dd>{itself}</dd>" if one.open else ""
+    blocks.show(
+        f'<div class="card" style="--c:var(--{colour})"><h3>{blocks.inline(said.summary)}</h3><dl>'
+        f"{blocks.said_rows(said)}{heals}<dt>Evidence</dt><dd><ul>"
+        f"{''.join(f'<li>{escape(line)}</li>' for line in said.evidence)}</ul>{raw}</dd></dl></div>"
+    )
+
+
+def times(one: Incident, now: datetime, zone: tzinfo) -> None:
+    """The numbers that are counted."""
+    goes_on = f"{_lasted(one, now)} so far" if one.open else MISSING
+    acknowledged = f"by {one.acknowledged_by}, {clock(one.acknowledged_at, now, zone)}" if one.acknowledged_at else "nobody has"
+    blocks.figures(
+        [
+            ("Found after (MTTD)", _span(mttd(one)), f"first bad answer {exact(one.first_bad_at, now, zone)}"),
+            (
+                "Cause named after",
+                _span(one.named_at - one.first_bad_at) if one.named_at else MISSING,
+                f"opened {exact(one.opened_at, now, zone)}",
+            ),
+            ("Taken after (MTTA)", _span(mtta(one)), acknowledged),
+            (
+                "Over after (MTTR)",
+                _span(mttr(one)) if one.resolved_at else goes_on,
+                f"over {exact(one.resolved_at, now, zone)}" if one.resolved_at else f"{plural(one.ill, 'check')} ill now",
+            ),
+            (
+                "Last good answer",
+                clock(one.last_good_at, now, zone) if one.last_good_at else MISSING,
+                age(one.last_good_at, now) if one.last_good_at else "none is known",
+            ),
+        ]
+    )
+
+
+def who(one: Incident, window: str) -> None:
+    """Everybody who is or was hit."""
+    groups: list[tuple[str, list[str]]] = [
+        ("Projects", [_project(name, window) for name in one.projects]),
+        ("Services", [escape(name) for name in one.services]),
+        ("Owners", [escape(name) for name in one.owners]),
+        ("Environments", [escape(name) for name in one.environments]),
+        ("Keys", [_key(name, window) for name in one.keys]),
+        ("Models", [f'<span class="mono">{escape(name)}</span>' for name in one.models]),
+    ]
+    rows = "".join(f"<span>{name}</span><div>{_names(names)}</div>" for name, names in groups if names)
+    blocks.show(
+        f'<div class="tree">{rows}</div>' if rows else '<span class="soft">No project: only the monitor’s own checks.</span>'
+    )
+
+
+def _project(name: str, window: str) -> str:
+    return f'<a href="{link("project", project=name, window=window)}" target="_self">{escape(name)}</a>'
+
+
+def _key(name: str, window: str) -> str:
+    project, _, key = name.partition("/")
+    where = link("evidence", project=project, key=key, verdict="failed", window=window)
+    return f'<a href="{where}" target="_self">{escape(name)}</a>'
+
+
+def _names(names: Sequence[str]) -> str:
+    first = ", ".join(names[:_MOST_NAMES])
+    rest = names[_MOST_NAMES:]
+    return first + (f"<details><summary>and {len(rest):,} more</summary>{', '.join(rest)}</details>" if rest else "")
+
+
+_MARKS = {
+    EventKind.OPENED: "failing",
+    EventKind.WIDENED: "failing",
+    EventKind.REOPENED: "failing",
+    EventKind.CAUSE: "degraded",
+    EventKind.RESOLVED: "ok",
+    EventKind.ACKNOWLEDGED: "restricted",
+    EventKind.COMMENT: "restricted",
+    EventKind.SILENCED: "restricted",
+}
+
+
+def timeline(events: Sequence[Event], now: datetime, zone: tzinfo) -> None:
+    """What happened, newest first."""
+    if not events:
+        blocks.empty("Nothing was written down yet.", "What happens to it, and who does what, is told here.")
+        return
+    rows = [
+        (
+            f'<span class="soft">{escape(exact(event.at, now, zone))}</span>',
+            f'<span class="{_MARKS.get(event.kind, "soft")}">{escape(capital(EVENT_WORDS[event.kind]))}</span>',
+            f"<b>{escape(event.by)}</b>" if event.by else '<span class="soft">monitor</span>',
+            f'<span class="said">{escape(local(event.text, now, zone))}</span>',
+        )
+        for event in reversed(events)
+    ]
+    blocks.table([("When", "nw"), ("What", "nw"), ("Who", "nw"), ("", "")], rows)
+
+
+def evidence(frozen: Mapping[str, object], now: datetime, zone: tzinfo) -> None:
+    """What was frozen when it opened."""
+    errors = [each for each in _list(frozen.get("errors")) if isinstance(each, dict)]
+    if errors:
+        blocks.table(
+            [
+                ("Failure", ""),
+                ("HTTP", "r"),
+                ("Code", ""),
+                ("In OpenAI’s words", ""),
+                ("Count", "r"),
+                ("Last", "nw"),
+                ("Request ids", ""),
+            ],
+            [_error(each, now, zone) for each in errors],
+        )
+    else:
+        blocks.empty("No error was frozen.", "It opened without a failed answer of its own.")
+    facts = []
+    for name, heading in (("first_bad", "First bad answer"), ("last_good", "Last good answer")):
+        answer = frozen.get(name)
+        if isinstance(answer, dict):
+            facts.append(f'<div><div class="sub">{heading} {_raw(answer)}</div>{_answer(answer, now, zone)}</div>')
+        else:
+            facts.append(f'<div><div class="sub">{heading}</div><span class="soft">None is known.</span></div>')
+    blocks.show(f'<div class="pair">{"".join(facts)}</div>')
+
+
+def _list(value: object) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _error(each: Mapping[str, Any], now: datetime, zone: tzinfo) -> tuple[str, ...]:
+    ids = [
+        f'<a href="{link("evidence", request_id=str(one), window="30d")}" target="_self" class="mono">{escape(one)}</a>'
+        for one in _list(each.get("request_ids"))
+    ]
+    more = f"<details><summary>{len(ids) - 2} more</summary>{'<br>'.join(ids[2:])}</details>" if len(ids) > 2 else ""
+    return (
+        f"{dash(title(each.get('failure')))}",
+        dash(each.get("status")),
+        f'<span class="mono">{dash(each.get("code"))}</span>',
+        dash(each.get("message")),
+        dash(each.get("count")),
+        escape(_when(each.get("last"), now, zone)),
+        "<br>".join(ids[:2]) + more or dash(None),
+    )
+
+
+def _when(value: object, now: datetime, zone: tzinfo) -> str:
+    at = _moment(value)
+    return exact(at, now, zone) if at else MISSING if value is None else str(value)
+
+
+def _moment(value: object) -> datetime | None:
+    try:
+        at = datetime.fromisoformat(value) if isinstance(value, str) else None
+    except ValueError:
+        return None
+    return at.replace(tzinfo=UTC) if at is not None and at.tzinfo is None else at
+
+
+def _raw(answer: Mapping[str, Any]) -> str:
+    at, target = _moment(answer.get("at")), answer.get("target_id")
+    if at is None or not isinstance(target, int):
+        return ""
+    return f'<a href="{link("evidence", target=str(target), at=str(to_ms(at)))}" target="_self">Raw answer</a>'
+
+
+_NOT_SHOWN = frozenset({"target_id", "limits", "body"})
+
+
+def _answer(answer: Mapping[str, Any], now: datetime, zone: tzinfo) -> str:
+    rows = []
+    for name, value in answer.items():
+        if name not in _NOT_SHOWN and value not in (None, "", [], {}):
+            shown = _when(value, now, zone) if name == "at" else said(value)
+            rows.append(f"<span>{escape(capital(words(str(name))))}</span><div>{escape(shown)}</div>")
+    return f'<div class="tree">{"".join(rows)}</div>'
+
+
+def said(value: object) -> str:
+    """A stored value in a line."""
+    if isinstance(value, dict):
+        return ", ".join(f"{words(str(name))} {said(held)}" for name, held in value.items() if held is not None) or MISSING
+    if isinstance(value, list):
+        return ", ".join(said(each) for each in value) or MISSING
+    return MISSING if value is None else f"{value:,.0f}" if isinstance(value, float) else str(value)
+
+
+def limits(frozen: Mapping[str, object]) -> None:
+    """The limits that were in force when it opened; nothing where none was known."""
+    known = [each for each in _list(frozen.get("limits")) if isinstance(each, dict)]
+    names = list(dict.fromkeys(name for each in known for name, value in each.items() if value is not None))
+    if known:
+        rows = [[dash(said(each[name])) if each.get(name) is not None else dash(None) for name in names] for each in known]
+        blocks.table([(capital(words(str(name))), "") for name in names], rows)
+    else:
+        blocks.show('<span class="soft">No limit of those who were hit was known then.</span>')
+
+
+def deliveries(rows: Sequence[DeliveryRow], now: datetime, zone: tzinfo) -> None:
+    """Who was told what, or why nobody was."""
+    if not rows:
+        blocks.empty(
+            "Nobody was told, and nothing was decided yet.",
+            "Name <code>[[channels]]</code> and <code>[[routes]]</code> in <code>monitor.toml</code> to be told by Slack, e-mail "
+            "and others.",
+        )
+        return
+    blocks.table(
+        [("When", "nw"), ("Channel", "nw"), ("State", "nw"), ("Message", ""), ("Why", "")],
+        [_delivery(row, now, zone) for row in rows],
+    )
+
+
+_STATES = {
+    DeliveryState.DELIVERED: Health.HEALTHY,
+    DeliveryState.WAITING: Health.UNKNOWN,
+    DeliveryState.FAILED: Health.FAILING,
+    DeliveryState.NOT_SENT: Health.PAUSED,
+}
+
+
+def _delivery(row: DeliveryRow, now: datetime, zone: tzinfo) -> tuple[str, ...]:
+    why = local(row.text or "", now, zone)
+    return (
+        f'<span class="soft">{escape(exact(row.at, now, zone))}</span>',
+        f"<b>{escape(row.channel)}</b>",
+        lamp(_STATES[row.state], words(row.state)),
+        dash(local(row.subject or "", now, zone)),
+        f"{escape(words(row.reason))}{f': {escape(why)}' if why else ''}",
+    )
