@@ -376,7 +376,7 @@ def _invalid_key(case: _Case) -> _Finding:
             f"{this_one}OpenAI saw another value than the one that was sent: {shown}. Something on the way replaces the key.",
             _LIKELY,
             Owner.NETWORK,
-            "Look at the gateway or proxy between here and OpenAI: which key does it put into the Authorization header?",
+            "Look at the gateway or proxy between here and OpenAI, and at the key that it puts into the Authorization header.",
         )
     if "empty value" in hint or ("looks like" in hint and "looks like a key" not in hint):
         return _Finding(owner=Owner.SERVICE)
@@ -433,7 +433,7 @@ def _header(case: _Case) -> _Finding:
             f"OpenAI complains of the {name} header even where none was sent: something on the way adds one.",
             _LIKELY,
             Owner.NETWORK,
-            f"Look at the gateway or proxy between here and OpenAI: which {name} header does it add?",
+            f"Look at the gateway or proxy between here and OpenAI, and at the {name} header that it adds.",
         )
     if seen is None or not case.answers.accepted(_X.WITHOUT_HEADERS):
         return _NOTHING
@@ -573,20 +573,21 @@ _GONE = (_K.ACCESS_MODEL_NOT_FOUND, _K.ACCESS_MODEL_RETIRED)
 
 def _model_not_found(case: _Case) -> _Finding:
     answers, model = case.answers, case.seen.target.model or "the model"
+    subject = f"The model {case.seen.target.model}" if case.seen.target.model else "The model"
     seen_here = answers.good(_X.LOOK_UP)
     missing_here = answers.failed(_X.LOOK_UP, *_GONE) or case.seen.target.probe is ProbeKind.MODEL_ACCESS
     limits = f"{case.settings_page} → Limits → Model usage"
     if seen_here or (answers.good(_X.LOOK_UP_ELSEWHERE) and case.land.same_organization):
         there = "this key can look it up" if seen_here else f"{case.other}, in the same organization, can look it up"
         return _Finding(
-            f"{model} exists: {there}. So it is not retired, and {case.mine} is not allowed to use it.",
+            f"{subject} exists: {there}. So it is not retired, and {case.mine} is not allowed to use it.",
             _LIKELY,
             Owner.PROJECT_ADMIN,
             f"Allow {model} in {limits}, or take it out of the `models` of {case.setting}.",
         )
     if answers.good(_X.LOOK_UP_ELSEWHERE):
         return _Finding(
-            f"{model} exists: {case.other} can look it up. This project, or its organization, has no access to it.",
+            f"{subject} exists: {case.other} can look it up. This project, or its organization, has no access to it.",
             _LIKELY,
             Owner.PROJECT_ADMIN,
             f"Look at {limits}; if it is allowed there, the organization has no access: ask its owner.",
@@ -605,7 +606,7 @@ def _model_not_found(case: _Case) -> _Finding:
         )
     if elsewhere and missing_here:
         return _Finding(
-            f"{case.other[:1]}{case.other[1:]} does not find {model} either: no matter of this project. "
+            f"{case.other} does not find {model} either: no matter of this project. "
             + ("It worked before, so it was retired." if worked else "Misspelt, retired, or closed to both."),
             _LIKELY if worked else _POSSIBLE,
             Owner.SERVICE,

@@ -193,7 +193,7 @@ RESULTS = st.lists(
 )
 
 
-@settings(max_examples=500, deadline=None)
+@settings(max_examples=300, deadline=None)
 @given(st.sampled_from(FailureKind), st.sampled_from(ProbeKind), RESULTS, st.booleans(), st.booleans())
 def test_whatever_comes_back_the_words_are_whole_and_the_evidence_complete(
     kind: FailureKind, probe: ProbeKind, answers: list[ExperimentResult], worked: bool, same: bool
