@@ -7,6 +7,7 @@ error, log or page.
 import logging
 import re
 from collections.abc import Iterable
+from urllib.parse import unquote
 
 from monitor.config import Settings
 from monitor.domain.redact import redact
@@ -47,17 +48,14 @@ class Channels:
 def test(settings: Settings, secrets: Secrets) -> list[tuple[str, str | None]]:
     """Send a test to every channel: its name, and None or why it did not arrive."""
     channels = Channels(settings, secrets)
-    return [(name, channels.send(name, *messages.test_message(name))) for name in channels.names]
+    return [(name, channels.send(name, *messages.trial(name))) for name in channels.names]
 
 
 def _send(url: str, subject: str, body: str) -> str | None:
     # Imported when there is something to send: 0.2 s and 22 MB that most processes never need.
     from apprise import Apprise, AppriseAsset, AppriseResultStatus, NotifyFormat, PersistentStoreMode
 
-    quiet = logging.getLogger("apprise")
-    quiet.propagate = False  # what it warns of is returned here, without the URL
-    if not quiet.handlers:
-        quiet.addHandler(logging.NullHandler())
+    _hush()
     asset = AppriseAsset(
         app_id="Monitor",
         app_desc="OpenAI project monitor",
@@ -77,9 +75,21 @@ def _send(url: str, subject: str, body: str) -> str | None:
     return _shown((entry.message for entry in result.logs()), url)
 
 
+def _hush() -> None:
+    """Keep Apprise and its transport out of the log: they write whole URLs. What they warn of is returned instead."""
+    apprise = logging.getLogger("apprise")
+    apprise.setLevel(logging.WARNING)
+    apprise.propagate = False
+    if not apprise.handlers:
+        apprise.addHandler(logging.NullHandler())
+    logging.getLogger("urllib3").setLevel(logging.ERROR)  # its retries name the path
+
+
 def _shown(said: Iterable[str], url: str) -> str:
     """What the plugin said, without any part of the URL that could be a secret."""
     text = redact(" ".join(dict.fromkeys(" ".join(line.split()) for line in said)))
-    for part in sorted({each for each in re.split(r"[/:@?&=#,]+", url) if len(each) >= 6}, key=len, reverse=True):
+    rest = url.partition("://")[2]
+    parts = {part for each in (rest, unquote(rest)) for part in re.split(r"[/:@?&=#,]+", each) if len(part) >= 4}
+    for part in sorted(parts, key=len, reverse=True):
         text = text.replace(part, "…")
     return text[:MAX_ERROR] or "the service did not take it"

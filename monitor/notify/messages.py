@@ -44,7 +44,7 @@ def digest(found: Digest, base_url: str | None) -> Message:
     return _finish(subject, lines, f"{base_url.rstrip('/')}/incidents" if base_url else None)
 
 
-def test_message(channel: str) -> Message:
+def trial(channel: str) -> Message:
     """What `notify --test` sends."""
     return (
         "Test · the monitor can reach you",
