@@ -5,7 +5,7 @@ BIN    := $(VENV)/bin
 PY     := $(BIN)/python
 UV     := $(BIN)/uv pip install --quiet --python $(PY)
 
-.PHONY: run demo install install-dev test check bench clean help
+.PHONY: run demo install install-dev test check bench drill clean help
 
 run: install            ## start the poller and the dashboard (the sample organization when nothing is configured)
 	@exec $(PY) -m monitor up $(if $(PORT),--port $(PORT))
@@ -41,6 +41,9 @@ $(VENV)/.run: $(PY) requirements.txt
 
 $(VENV)/.dev: $(VENV)/.run requirements-dev.txt
 	@$(UV) -r requirements-dev.txt && touch $@
+
+drill: $(VENV)/.dev     ## play every outage in simulated time; one JSON line a scenario
+	@$(PY) -m tests.drill
 
 clean:                  ## remove .venv and caches; never touches data/
 	@rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache

@@ -17,9 +17,11 @@ from pathlib import Path
 
 from monitor.clock import SystemClock, VirtualClock, VirtualTimeLoop
 from monitor.config import Settings
+from monitor.domain.correlation import OPEN_AFTER, OPEN_ALONE_AFTER
 from monitor.domain.inventory import Target
 from monitor.emulator.app import create_app
-from monitor.emulator.sample import FUTURE, PAST, SAMPLE_PROJECTS, SampleProject, eventful, sample_world
+from monitor.emulator.sample import FUTURE, ORGANIZATION, PAST, SAMPLE_PROJECTS, SampleProject, eventful, sample_world
+from monitor.incident_keeper import IncidentKeeper
 from monitor.openai_api.transport import in_process
 from monitor.poller import Poller
 from monitor.service import ROOT, Loaded, api_client, load, store_of
@@ -144,6 +146,7 @@ def _project_table(project: SampleProject, port: int) -> Iterator[str]:
     yield f'name = "{project.name}"'
     if project.bound:
         yield f'project_id = "{project.id}"'
+    yield f'organization = "{ORGANIZATION}"'
     yield f'base_url = "http://127.0.0.1:{port}/v1"'
     yield f'owner = "{project.owner}"'
     yield f'environment = "{project.environment}"'
@@ -209,14 +212,23 @@ async def _poll_the_past(loaded: Loaded, anchor: datetime, start: datetime, end:
     with store_of(loaded.settings) as engine:
         async with api_client(loaded.settings, in_process(create_app(world))) as client:
             writer = Writer(engine)
-            poller = Poller(loaded.settings, loaded.secrets, clock=clock, client=client, writer=writer, salt=meta.salt(engine))
-            recorder = _Recorder(poller, clock)
+            keeper = IncidentKeeper(engine, clock)
+            poller = Poller(
+                loaded.settings,
+                loaded.secrets,
+                clock=clock,
+                client=client,
+                writer=writer,
+                salt=meta.salt(engine),
+                watch=keeper.note,
+            )
+            recorder = _Recorder(poller, keeper, clock)
             for stage in _stages(start, end, anchor):
                 poller.settings = _paced(loaded.settings, stage.every)
                 await poller.configure()
                 while clock.now() < stage.until:
                     again = poller.tick()
-                    wait = min(again - loop.time(), (stage.until - clock.now()).total_seconds())
+                    wait = min(again - loop.time(), (min(stage.until, recorder.next_look) - clock.now()).total_seconds())
                     await asyncio.sleep(max(wait, 0.05))
                     await recorder.look()
                     progress((clock.now() - start) / (end - start))
@@ -227,17 +239,38 @@ async def _poll_the_past(loaded: Loaded, anchor: datetime, start: datetime, end:
             await poller.beat()
 
 
+_LOOKS = (timedelta(), OPEN_AFTER + timedelta(seconds=1), OPEN_ALONE_AFTER + timedelta(seconds=1))
+"""When incidents are looked at after something became ill or well: the service does it every second, too often for a month."""
+
+
 class _Recorder:
     """Commits in batches, but at once where an answer surprises: its confirmation is due in five seconds."""
 
-    def __init__(self, poller: Poller, clock: VirtualClock) -> None:
+    def __init__(self, poller: Poller, keeper: IncidentKeeper, clock: VirtualClock) -> None:
         self._poller = poller
+        self._keeper = keeper
+        self._seen: datetime | None = None
+        self._looks: list[datetime] = []
         self._clock = clock
         self._last = clock.now()
         self._ill: dict[Target, bool] = {}
 
+    @property
+    def next_look(self) -> datetime:
+        """When to come again at the latest."""
+        return self._looks[0] if self._looks else self._clock.now() + _LONGEST_WAIT
+
     async def look(self) -> None:
-        """Commit if it is time."""
+        """Commit and fold incidents if it is time."""
+        await self._commit()
+        if self._keeper.changed_at not in (None, self._seen):
+            self._seen = self._keeper.changed_at
+            self._looks = sorted({*self._looks, *(self._clock.now() + after for after in _LOOKS)})
+        if self._looks and self._looks[0] <= self._clock.now():
+            self._looks = [at for at in self._looks if at > self._clock.now()]
+            await self._keeper.look(self._poller)
+
+    async def _commit(self) -> None:
         pending, now = self._poller.pending, self._clock.now()
         surprise = any((seen.failure is not None) is not self._ill.get(seen.target, False) for seen in pending)
         if not (surprise or len(pending) >= _FLUSH_AT or now - self._last > _LONGEST_WAIT):

@@ -29,7 +29,7 @@ from monitor.domain.taxonomy import Lane
 from monitor.openai_api.client import ApiClient
 from monitor.openai_api.observe import ProbeRequest
 from monitor.openai_api.probes import PROBES
-from monitor.schedule import first_delay, next_delay, next_due
+from monitor.schedule import FIRST_CHECKS_PER_SECOND, first_delay, next_delay, next_due, phase
 from monitor.secrets import Secrets
 from monitor.store.engine import StoreError
 from monitor.store.queries import Heartbeat
@@ -52,6 +52,9 @@ LAST_MOMENT = 5.0
 TOKENS_FOR_A_CALL = 25
 _Owner = tuple[str | None, str | None]
 """Project and key."""
+WAVE_EVERY = 10.0
+"""Seconds between two rounds over everything that is ill at a host."""
+_HEALS_TOGETHER = (Lane.SERVER, Lane.NETWORK, Lane.QUOTA, Lane.AUTH)
 _PAID = (ProbeKind.INFERENCE, ProbeKind.DENIED_MODEL)
 
 
@@ -147,6 +150,8 @@ class Poller:
         self._asleep_until = 0.0
         self._fingerprints: dict[_Owner, str | None] = {}
         self._of_key: dict[_Owner, list[Job]] = {}
+        self._ill: set[Job] = set()
+        self._waves: dict[tuple[str, Lane], float] = {}
         # One thread, so that the writer is used by one at a time and commits keep their order.
         self._thread = ThreadPoolExecutor(1, "store")
 
@@ -256,6 +261,7 @@ class Poller:
         if job is None:
             return
         was, job.ill = job.ill, recorded.state.failure.lane if recorded.state.failure else None
+        (self._ill.add if job.ill else self._ill.discard)(job)
         if was is not None and job.ill is None and job.project is not None:
             self._ask_siblings(job, was)
         if job.running:
@@ -266,11 +272,22 @@ class Poller:
             self._plan(job, asked + delay.total_seconds())
 
     def _ask_siblings(self, job: Job, lane: Lane) -> None:
-        """What mended one check of a key has most likely mended the others that it broke: they are asked at once."""
+        """What mended one check has most likely mended others: those of the same key are asked at once, and where it was more than
+        a key's trouble, those of the host in the seconds that follow.
+        """
         now = asyncio.get_running_loop().time()
         for other in self._of_key[job.check.target.project, job.check.target.key]:
             if other.ill is lane and not other.running and other.due > now:
                 self._plan(other, now)
+        wave = (urlsplit(job.base_url).netloc, lane)
+        if lane not in _HEALS_TOGETHER or now - self._waves.get(wave, -WAVE_EVERY) < WAVE_EVERY:
+            return
+        self._waves[wave] = now
+        spread = len(self._ill) / FIRST_CHECKS_PER_SECOND
+        for other in self._ill:
+            at = now + phase(other.check.target) * spread
+            if other.ill is lane and urlsplit(other.base_url).netloc == wave[0] and not other.running and other.due > at:
+                self._plan(other, at)
 
     def ask_soon(self, targets: Iterable[Target]) -> None:
         """Ask these now instead of when they are due. What is running, unknown or beyond its budget is left out."""
@@ -293,6 +310,7 @@ class Poller:
         self._generation = self._secrets.generation
 
         def store() -> None:
+            self._writer.judge_by(settings.health_policy, settings.health_policies())
             self._writer.sync_inventory(wanted, now)
             self._writer.save_effective_config(settings.source, settings.redacted(), now)
 
@@ -305,7 +323,9 @@ class Poller:
         projects = {project.name: project for project in settings.projects}
         checks = {check.target: check for check in wanted.checks}
         for target in self._jobs.keys() - checks.keys():
-            self._jobs.pop(target).gone = True
+            gone = self._jobs.pop(target)
+            gone.gone = True
+            self._ill.discard(gone)
         start = asyncio.get_running_loop().time()
         for target, check in checks.items():
             project = projects[target.project] if target.project else None

@@ -100,6 +100,7 @@ def store_of(settings: Settings) -> "Iterator[Engine]":
 
 async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
     """Poll until a signal says stop (or, with `die_with_stdin`, the parent is gone). Raises `StoreError` where it cannot begin."""
+    from monitor.incident_keeper import IncidentKeeper
     from monitor.openai_api.client import scrub_environment
     from monitor.poller import Poller
     from monitor.store.record import Writer
@@ -111,6 +112,7 @@ async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
     _on_signals(stop)
     with store_of(settings) as engine:
         async with api_client(settings) as client:
+            keeper = IncidentKeeper(engine, SystemClock())
             poller = Poller(
                 settings,
                 loaded.secrets,
@@ -119,9 +121,14 @@ async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
                 writer=Writer(engine),
                 salt=meta.salt(engine),
                 reload=loaded.reloader(),
+                watch=keeper.note,
             )
             log.info("watching %d projects; database %s", len(settings.projects), settings.redacted()["database_url"])
-            keepers = [asyncio.create_task(serve(poller, settings)), asyncio.create_task(_forget(poller, engine))]
+            keepers = [
+                asyncio.create_task(serve(poller, settings)),
+                asyncio.create_task(_forget(poller, engine)),
+                asyncio.create_task(keeper.run(poller)),
+            ]
             if die_with_stdin:
                 keepers.append(asyncio.create_task(_stop_with_parent(stop)))
             try:

@@ -19,7 +19,10 @@ from monitor.domain.taxonomy import KINDS, FailureKind, Lane, Scope
 
 OPEN_AFTER = timedelta(seconds=15)
 """From the first bad answer: in that time the neighbours were asked, and one outage does not begin as two hundred incidents."""
+OPEN_ALONE_AFTER = timedelta(seconds=60)
+"""The same for one target that has trouble with network or server: one call in a hundred always has."""
 REOPEN_WITHIN = timedelta(minutes=15)
+_APART = timedelta(hours=1)
 _TOGETHER = timedelta(minutes=3)
 """Illnesses that begin within it may have one cause."""
 
@@ -98,7 +101,8 @@ def _wide(ill: Sequence[Ill], fleet: Fleet) -> dict[Target, Cause]:
         slow = all(one.failure is FailureKind.NETWORK_TIMEOUT and not (one.hint or "").startswith("connect") for one in members)
         scope = Scope.OPENAI if slow and not all_of_them else Scope.MONITOR
         found |= dict.fromkeys((one.target for one in members), Cause(scope, Lane.NETWORK, "" if all_of_them else host))
-    for (host, _), members in alike.items():
+    for (host, _), everyone in alike.items():
+        members = _newest(everyone)
         if not _is_common(members, fleet.hosts.get(host, frozenset())):
             continue
         organizations = {fleet.organization(one.target) for one in members}
@@ -135,6 +139,16 @@ def _is_the_path(members: Sequence[Ill], there: frozenset[str]) -> bool:
     return len(hit) >= 2 and 2 * len(hit) >= len(there)
 
 
+def _newest(members: Iterable[Ill]) -> list[Ill]:
+    """Those that belong together in time: a key that has been dead for a week is no part of tonight's outage."""
+    found: list[Ill] = []
+    for one in sorted(members, key=lambda each: each.since, reverse=True):
+        if found and found[-1].since - one.since > _APART:
+            break
+        found.append(one)
+    return found
+
+
 def _is_common(members: Sequence[Ill], there: frozenset[str]) -> bool:
     """Whether one refusal of many keys has one cause: half of the projects, or a tenth of them that began together."""
     first: dict[str | None, datetime] = {}
@@ -164,22 +178,24 @@ def _cause(one: Ill, fleet: Fleet, models: Mapping[str, set[str]]) -> Cause:
     """What explains one illness by itself."""
     kind, lane, target = one.failure, one.failure.lane, one.target
     project = fleet.projects.get(target.project or "")
-    scope = one.scope if lane is Lane.RATE and one.scope in (Scope.PROJECT, Scope.ORGANIZATION) else KINDS[kind].scope
+    scope = KINDS[kind].scope
+    if lane is Lane.RATE and one.scope is not None and kind is not FailureKind.RATE_REQUEST_TOO_LARGE:
+        scope = one.scope
     if kind is FailureKind.QUOTA_EXHAUSTED and one.scope is Scope.PROJECT:
         scope = Scope.PROJECT
-    if target.project is None:
+    if target.project is None and scope is not Scope.MONITOR:
         return Cause(Scope.OPENAI, lane, fleet.host(target))
     if lane is Lane.NETWORK:
-        return Cause(Scope.PROJECT, lane, target.project)
+        return Cause(Scope.PROJECT, lane, target.project or "")
     if scope is Scope.ORGANIZATION:
         return Cause(scope, lane, fleet.organization(target))
     if scope is Scope.MONITOR:
-        return Cause(scope, lane, fleet.host(target))
+        return Cause(scope, lane, "")
     if scope is Scope.MODEL and target.model:
         everywhere = kind is not FailureKind.ACCESS_MODEL_NOT_ALLOWED and len(models.get(target.model, ())) > 1
         return Cause(scope, lane, target.model if everywhere else f"{target.project}/{target.model}")
     if scope is Scope.PROJECT or project is None or target.key is None:
-        return Cause(Scope.PROJECT, lane, target.project)
+        return Cause(Scope.PROJECT, lane, target.project or "")
     return Cause(Scope.KEY, lane, f"{target.project}/{target.key}")
 
 
@@ -211,7 +227,7 @@ def correlate(
         home = known.get(cause.key) or _wider(cause, members, open_ones, fleet)
         if home is not None:
             held[home.cause.key] += members
-        elif absorbed := _narrower(cause, members, open_ones, moved):
+        elif absorbed := _narrower(cause, members, open_ones, moved, fleet):
             first = min(absorbed, key=lambda incident: (incident.first_bad_at, incident.id or 0))
             moved[first.cause.key] = (cause, [incident for incident in absorbed if incident is not first])
             held[first.cause.key] += members
@@ -229,7 +245,7 @@ def correlate(
             cause = moved[key][0] if key in moved else incident.cause
             changes.append(_updated(incident, cause, tuple(held[key]), fleet, now, describe))
     for cause, members in fresh:
-        if not any(one.confirmed for one in members) or now - members[0].since < OPEN_AFTER:
+        if not _is_ripe(cause, members, now):
             continue
         before = next((each for each in lately if each.cause.key == cause.key and _is_recent(each, now)), None)
         if before is not None:
@@ -237,6 +253,15 @@ def correlate(
         else:
             changes.append(_opened(cause, members, fleet, now, describe))
     return [change for change in changes if change is not None]
+
+
+def _is_ripe(cause: Cause, members: tuple[Ill, ...], now: datetime) -> bool:
+    """Whether it is time to open an incident."""
+    sure = [one.since for one in members if one.confirmed]
+    if not sure:
+        return False
+    alone = len(sure) == 1 and cause.lane in (Lane.NETWORK, Lane.SERVER)
+    return now - min(sure) >= (OPEN_ALONE_AFTER if alone else OPEN_AFTER)
 
 
 def _is_recent(incident: Incident, now: datetime) -> bool:
@@ -270,9 +295,12 @@ def _covers(incident: Incident, one: Ill, fleet: Fleet) -> bool:
             return False
 
 
-def _narrower(cause: Cause, members: tuple[Ill, ...], open_ones: Sequence[Incident], moved: Mapping[str, object]) -> list[Incident]:
-    """The open incidents that a wider cause turns out to explain."""
-    hit = {one.target.project for one in members}
+def _narrower(
+    cause: Cause, members: tuple[Ill, ...], open_ones: Sequence[Incident], moved: Mapping[str, object], fleet: Fleet
+) -> list[Incident]:
+    """The open incidents that a wider cause turns out to explain: what they hit lies within it, and began with it."""
+    there = _projects(cause, fleet) | {one.target.project or "" for one in members}
+    began = min(one.since for one in members) - _APART
     return [
         incident
         for incident in open_ones
@@ -280,9 +308,19 @@ def _narrower(cause: Cause, members: tuple[Ill, ...], open_ones: Sequence[Incide
         and incident.cause.key not in moved
         and _reach(incident.cause) < _reach(cause)
         and incident.projects
-        and set(incident.projects) <= hit
+        and set(incident.projects) <= there
+        and incident.first_bad_at >= began
         and any(one.failure is incident.failure for one in members)
     ]
+
+
+def _projects(cause: Cause, fleet: Fleet) -> frozenset[str]:
+    """Everybody within a cause's reach."""
+    if cause.scope is Scope.ORGANIZATION:
+        return fleet.organizations.get(cause.subject, frozenset())
+    if cause.scope in (Scope.OPENAI, Scope.MONITOR):
+        return fleet.hosts.get(cause.subject, frozenset()) if cause.subject else frozenset(fleet.projects)
+    return frozenset()
 
 
 def _opened(cause: Cause, members: tuple[Ill, ...], fleet: Fleet, now: datetime, describe: Describe) -> Change:
@@ -308,7 +346,9 @@ def _updated(
     incident: Incident, cause: Cause, members: tuple[Ill, ...], fleet: Fleet, now: datetime, describe: Describe
 ) -> Change | None:
     sure = tuple(one for one in members if one.confirmed) or members
-    kind = incident.failure if any(one.failure is incident.failure for one in sure) and cause == incident.cause else leading(sure)
+    kind = leading(sure)
+    if cause == incident.cause and kind not in _KNOWS_BETTER and any(one.failure is incident.failure for one in sure):
+        kind = incident.failure  # what it was called stays while it is true
     severity = max(incident.severity, _severity(sure), key=lambda each: each.rank)
     new = _with_members(replace(incident, cause=cause, failure=kind, severity=severity), members, fleet)
     events = []
@@ -342,6 +382,10 @@ def _resolved(incident: Incident, now: datetime) -> Change:
     return Change(replace(incident, resolved_at=now, ill=0), (Event(now, EventKind.RESOLVED, "Everything it hit is well again."),))
 
 
+_KNOWS_BETTER = frozenset({FailureKind.ACCESS_MODEL_RETIRED})
+"""Whoever calls a retired model hears so; whoever looks it up only hears that it is not there."""
+
+
 def _severity(members: Iterable[Ill]) -> Severity:
     failing = any(one.health is Health.FAILING and one.confirmed for one in members)
     return Severity.CRITICAL if failing else Severity.WARNING
@@ -350,8 +394,8 @@ def _severity(members: Iterable[Ill]) -> Severity:
 def leading(members: Sequence[Ill]) -> FailureKind:
     """The kind to speak of: the commonest of those that settle their cause, else the commonest; of equals the one seen first."""
     counts = Counter(one.failure for one in members)
-    if FailureKind.ACCESS_MODEL_RETIRED in counts:
-        return FailureKind.ACCESS_MODEL_RETIRED  # the look-up of a retired model only says that it is not found
+    for kind in _KNOWS_BETTER & counts.keys():
+        return kind
     return max(counts, key=lambda kind: (KINDS[kind].definitive, counts[kind]))
 
 
@@ -392,7 +436,8 @@ def title(incident: Incident) -> str:
         case Scope.PROJECT:
             return f"Project {subject}: {what}"
         case Scope.ORGANIZATION:
-            return f"{subject[:1].upper()}{subject[1:]}: {what}{many}"
+            named = f"Organization {subject}" if "://" not in subject else "The organization"
+            return f"{named}: {what}{many}"
         case Scope.OPENAI:
             return f"OpenAI: {what.removeprefix('OpenAI ')}{many}"
         case _:

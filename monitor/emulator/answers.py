@@ -206,8 +206,8 @@ REFUSALS: dict[str, Callable[[Ask], Answer]] = {
         403, "Country, region, or territory not supported", "unsupported_country_region_territory", "request_forbidden"
     ),
     "access.policy": policy,
-    "rate.requests": lambda ask: limited(ask, "requests", "min", 500, 500, 1, 0.12, project=bool(ask.detail.get("project"))),
-    "rate.tokens": lambda ask: limited(ask, "tokens", "min", 30000, 29800, 640, 0.88, project=bool(ask.detail.get("project"))),
+    "rate.requests": lambda ask: limited(ask, "requests", "min", 500, 500, 1, 0.12, project=bool(ask.detail.get("own"))),
+    "rate.tokens": lambda ask: limited(ask, "tokens", "min", 30000, 29800, 640, 0.88, project=bool(ask.detail.get("own"))),
     "rate.other": lambda ask: limited(ask, "images", "min", 5, 5, 1, 12.0, project=False),
     "rate.request_too_large": too_large,
     "rate.slow_down": lambda _: error(

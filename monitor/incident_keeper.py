@@ -1,0 +1,225 @@
+"""Keeps the incidents: listens to what the poller recorded, asks the neighbours of what broke, and folds it all into incidents.
+
+All decisions are `monitor.domain.correlation`'s; here they get their facts, and what they decide is stored.
+"""
+
+import asyncio
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from itertools import islice
+
+from monitor.clock import Clock
+from monitor.domain.correlation import OPEN_ALONE_AFTER, REOPEN_WITHIN, Fleet, correlate
+from monitor.domain.diagnosis import Context, Diagnosis, context_of, diagnose
+from monitor.domain.health import Health
+from monitor.domain.incidents import Cause, Event, EventKind, Ill, Incident
+from monitor.domain.inventory import Inventory, ProbeKind, Target
+from monitor.domain.observation import Observation
+from monitor.domain.taxonomy import FailureKind, Lane, Scope
+from monitor.poller import Poller
+from monitor.store import incidents, intents, queries
+from monitor.store.engine import Engine, StoreError
+from monitor.store.record import Recorded
+
+log = logging.getLogger(__name__)
+
+STEP_EVERY = 1.0
+"""Seconds between two looks at what is ill."""
+NEIGHBOURS = 3
+"""Projects whose keys are asked when another one's fails: enough to tell one key from the platform."""
+NEIGHBOURS_EVERY = timedelta(seconds=10)
+LAST_LOOK = timedelta(seconds=15)
+"""Before an incident opens on one target alone it is asked once more."""
+PAID_NEIGHBOURS_EVERY = timedelta(minutes=5)
+_ILL = (Health.FAILING, Health.DEGRADED)
+
+
+class IncidentKeeper:
+    """Folds what is ill into incidents, beside one poller."""
+
+    def __init__(self, engine: Engine, clock: Clock) -> None:
+        self._engine = engine
+        self._clock = clock
+        self._ill: dict[Target, Ill] = {}
+        self._said: dict[Target, Observation] = {}
+        """The last answer of everything that is ill."""
+        self._asked: dict[tuple[str, bool], datetime] = {}
+        """When the neighbours at a host were asked, free or paid."""
+        self._inventory: Inventory | None = None
+        self._fleet = Fleet.of(())
+        self._neighbours: list[Target] = []
+        self.open_ones: list[Incident] = []
+        """What goes on, newest knowledge."""
+        self.changed_at: datetime | None = None
+        """When something became ill, sure, ill in another way, or well."""
+
+    # Listening ------------------------------------------------------------------------------------------------------------------
+
+    def note(self, recorded: Sequence[Recorded]) -> None:
+        """Take in what was recorded. Cheap: called after every commit."""
+        for each in recorded:
+            target, state, seen = each.observation.target, each.state, each.observation
+            before = self._ill.get(target)
+            if state.failure is not None and state.health in _ILL:
+                since = before.since if before and before.failure.lane is state.failure.lane else state.since or seen.at
+                fits = seen.failure is state.failure
+                self._ill[target] = Ill(
+                    target,
+                    state.failure,
+                    state.health,
+                    since,
+                    seen.scope if fits else before.scope if before else None,
+                    seen.hint if fits else before.hint if before else None,
+                    state.flapping,
+                )
+                if fits or target not in self._said:
+                    self._said[target] = seen
+            elif state.suspect and state.last_kind is not None:
+                since = before.since if before and before.failure is state.last_kind else seen.at
+                self._ill[target] = Ill(target, state.last_kind, state.health, since, seen.scope, seen.hint, confirmed=False)
+                self._said[target] = seen
+            elif before is not None and state.flapping:
+                self._ill[target] = replace(before, flapping=True)  # it will be back: one trouble until it settles
+            elif before is not None:
+                del self._ill[target]
+                self._said.pop(target, None)
+            if _state(before) != _state(self._ill.get(target)):
+                self.changed_at = self._clock.now()
+            if before is None and target in self._ill:
+                self._neighbours += self._worth_asking(self._ill[target])
+
+    def _worth_asking(self, one: Ill) -> Iterator[Target]:
+        """The control experiments that cost nothing, or little: who answers now tells whose fault it is."""
+        if self._inventory is None:
+            return
+        target, lane, now = one.target, one.failure.lane, self._clock.now()
+        paid = lane is Lane.QUOTA and one.failure is not FailureKind.QUOTA_PROJECT_SPEND
+        place = (self._fleet.host(target), paid)
+        every = PAID_NEIGHBOURS_EVERY if paid else NEIGHBOURS_EVERY
+        if target.project is not None and target.probe is not ProbeKind.AUTH:
+            yield from (
+                check.target
+                for check in self._inventory.checks
+                if _same_key(check.target, target) and check.target.probe is ProbeKind.AUTH
+            )
+        if one.failure is FailureKind.ACCESS_MODEL_NOT_FOUND and target.probe is ProbeKind.MODEL_ACCESS:
+            yield replace(target, probe=ProbeKind.INFERENCE)  # a call tells a retired model from a name that never was
+        if lane not in (Lane.AUTH, Lane.NETWORK, Lane.SERVER, Lane.QUOTA) or now - self._asked.get(place, now - every) < every:
+            return
+        self._asked[place] = now
+        probe = ProbeKind.INFERENCE if paid else ProbeKind.AUTH
+        others: dict[str, Target] = {}
+        for check in self._inventory.checks:
+            there = check.target
+            if there.probe is ProbeKind.CONTROL and there.host == place[0]:
+                yield there
+            elif there.probe is probe and there.project and there.project != target.project and self._fleet.host(there) == place[0]:
+                others.setdefault(there.project, there)
+        yield from islice(others.values(), NEIGHBOURS)
+
+    # Folding --------------------------------------------------------------------------------------------------------------------
+
+    async def run(self, poller: Poller) -> None:
+        """Fold again and again until cancelled. A store that cannot be written is tried again."""
+        wait = STEP_EVERY
+        while True:
+            await asyncio.sleep(wait)
+            try:
+                await self.look(poller)
+                wait = STEP_EVERY
+            except StoreError as error:
+                log.warning("incidents could not be recorded: %s", error)
+                wait = min(wait * 2, 30.0)
+            except Exception:
+                # A defect here must not end the incidents of everybody else.
+                log.exception("the incidents could not be folded")
+                wait = min(wait * 2, 30.0)
+
+    async def look(self, poller: Poller) -> None:
+        """Ask the neighbours of what broke, carry out what people asked for, and fold what is ill. Raises `StoreError`."""
+        if poller.inventory is not self._inventory:
+            await poller.in_thread(lambda: self._know(poller.inventory))
+        if self._neighbours:
+            poller.ask_soon(self._neighbours)
+            self._neighbours = []
+        asked = await poller.in_thread(self.step)
+        poller.ask_soon([*asked, *self._doubtful()])
+
+    def _doubtful(self) -> Iterator[Target]:
+        """Trouble of the network or a server that nobody has looked at for a while: a last look before it counts."""
+        now = self._clock.now()
+        for target, one in self._ill.items():
+            healing = one.confirmed and one.failure.lane in (Lane.NETWORK, Lane.SERVER)
+            waiting = OPEN_ALONE_AFTER - LAST_LOOK <= now - one.since < OPEN_ALONE_AFTER
+            if healing and waiting and (target not in self._said or now - self._said[target].at > LAST_LOOK):
+                yield target
+
+    def _know(self, inventory: Inventory) -> None:
+        """Take another inventory: what is no longer watched is no longer ill. The first time, learn what was ill before."""
+        first = self._inventory is None
+        self._inventory = inventory
+        self._fleet = Fleet.of(inventory.projects)
+        watched = {check.target for check in inventory.checks}
+        self._ill = {target: one for target, one in self._ill.items() if target in watched}
+        if first:
+            now = self._clock.now()
+            for status in queries.targets(self._engine, now):
+                if status.target in watched and status.target not in self._ill and status.failure and status.health in _ILL:
+                    since = status.since or now
+                    self._ill[status.target] = Ill(status.target, status.failure, status.health, since, status.scope, status.hint)
+            self.open_ones = incidents.open_ones(self._engine)
+
+    def step(self) -> list[Target]:
+        """Fold once; gives the targets that somebody asked to be checked now."""
+        now = self._clock.now()
+        asked = list(self._carry_out(now))
+        if not self._ill and not self.open_ones:
+            return asked
+        lately = incidents.recently_resolved(self._engine, now - REOPEN_WITHIN) if self._ill else []
+        changes = correlate(tuple(self._ill.values()), self._fleet, self.open_ones, lately, now, self._describe)
+        if changes:
+            incidents.apply(self._engine, changes, now)
+            self.open_ones = incidents.open_ones(self._engine)
+        return asked
+
+    def _carry_out(self, now: datetime) -> Iterator[Target]:
+        """What people asked for on the pages."""
+        for intent in intents.take(self._engine, now):
+            if intent.kind == "acknowledge" and intent.incident_id is not None:
+                event = Event(now, EventKind.ACKNOWLEDGED, intent.text or "Acknowledged.", intent.by)
+                incidents.update(self._engine, intent.incident_id, event, acknowledged_at=now, acknowledged_by=intent.by)
+                self.open_ones = incidents.open_ones(self._engine)
+            elif intent.kind == "comment" and intent.incident_id is not None:
+                incidents.add_event(self._engine, intent.incident_id, Event(now, EventKind.COMMENT, intent.text or "", intent.by))
+            elif intent.kind == "probe_now" and self._inventory is not None:
+                yield from (check.target for check in self._inventory.checks if check.target.project == intent.project)
+
+    def _describe(self, cause: Cause, kind: FailureKind, members: tuple[Ill, ...]) -> Diagnosis:
+        """The words for a cause, from the newest answer that says it."""
+        said = [self._said[one.target] for one in members if one.failure is kind and one.target in self._said]
+        if not said:
+            return diagnose(kind, self._alone(Context(since=members[0].since, now=self._clock.now()), cause))
+        seen = max(said, key=lambda each: each.at)
+        project = self._fleet.projects.get(seen.target.project or "")
+        key = next((each for each in project.keys if each.label == seen.target.key), None) if project else None
+        known = context_of(seen, at=seen.at, now=self._clock.now(), project=project, key=key, since=members[0].since)
+        return diagnose(kind, self._alone(known, cause))
+
+    def _alone(self, context: Context, cause: Cause) -> Context:
+        """The context without the one project that happened to say it, where the cause reaches further."""
+        if cause.scope in (Scope.ORGANIZATION, Scope.OPENAI, Scope.MONITOR):
+            return replace(context, project=None, key=None, last_four=None, model=None, project_id=None)
+        return context
+
+
+def _state(one: Ill | None) -> tuple[object, ...] | None:
+    return (one.failure, one.health, one.confirmed, one.flapping) if one else None
+
+
+def _same_key(one: Target, other: Target) -> bool:
+    return (one.project, one.key) == (other.project, other.key)
+
+
+__all__ = ["IncidentKeeper"]

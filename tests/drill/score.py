@@ -1,0 +1,103 @@
+"""What the monitor made of a scenario, beside what it ought to make of it."""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from monitor.domain.incidents import Incident
+from tests.drill.scenarios import Expected, Scenario
+from tests.drill.stage import Stage, perform
+
+WARM = timedelta(minutes=20, seconds=25)
+"""Every check was asked at least once, and inference twice; what breaks then, breaks between two checks."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One scenario's."""
+
+    name: str
+    cause_right: bool
+    scope_right: bool
+    seconds_to_name: tuple[float, ...]
+    """From the first bad answer to the incident with its final cause, for each expected one."""
+    seconds_from_break: float | None
+    """From the outage itself; what inference alone can see takes up to its interval."""
+    incidents: int
+    wanted: int
+    found: tuple[str, ...]
+
+    @property
+    def right(self) -> bool:
+        """Whether all is as expected."""
+        return self.cause_right and self.scope_right and self.incidents == self.wanted
+
+    def line(self) -> dict[str, Any]:
+        """As JSON."""
+        more = {} if self.right else {"found": self.found}
+        return {
+            "scenario": self.name,
+            "cause": "right" if self.cause_right else "wrong",
+            "scope": "right" if self.scope_right else "wrong",
+            "seconds_to_name": [round(seconds, 1) for seconds in self.seconds_to_name],
+            "seconds_from_break": None if self.seconds_from_break is None else round(self.seconds_from_break, 1),
+            "incidents": self.incidents,
+            **more,
+        }
+
+
+def run(scenario: Scenario) -> Score:
+    """Perform and score one scenario."""
+    scores: list[Score] = []
+
+    async def act(stage: Stage) -> None:
+        await stage.live(seconds=WARM.total_seconds())
+        before = {incident.id for incident in stage.incidents()}
+        broken_at = stage.clock.now()
+        scenario.breaks(stage)
+        await stage.live(seconds=scenario.lasts.total_seconds())
+        made = [incident for incident in stage.incidents() if incident.id not in before and incident.merged_into is None]
+        assert not before, "something was wrong before anything was broken"
+        matches = [_match(expected, made) for expected in scenario.expected]
+        hits = [match for match in matches if match is not None]
+        scores.append(
+            Score(
+                scenario.name,
+                cause_right=all(any(one.failure is expected.failure for one in made) for expected in scenario.expected),
+                scope_right=None not in matches,
+                seconds_to_name=tuple((hit.named_at - hit.first_bad_at).total_seconds() for hit in hits if hit.named_at),
+                seconds_from_break=max(((hit.named_at - broken_at).total_seconds() for hit in hits if hit.named_at), default=None),
+                incidents=len(made),
+                wanted=len(scenario.expected),
+                found=tuple(f"{one.cause.key} {one.failure.value}" for one in made),
+            )
+        )
+
+    perform(act, scenario.models)
+    return scores[0]
+
+
+def _match(expected: Expected, made: list[Incident]) -> Incident | None:
+    return next(
+        (
+            one
+            for one in made
+            if (one.failure, one.cause.scope, one.cause.subject) == (expected.failure, expected.scope, expected.subject)
+        ),
+        None,
+    )
+
+
+def noise(days: int) -> dict[str, Any]:
+    """Background noise: 1 % timeouts and 5xx, now and then a single 401. Nobody wants to hear of it."""
+    made: list[Incident] = []
+
+    async def act(stage: Stage) -> None:
+        stage.world.trouble("server.error", share=0.006)
+        stage.world.cut(share=0.004)
+        stage.world.trouble("auth.invalid_key", share=0.0002)
+        await stage.live(days=days)
+        made.extend(stage.incidents())
+
+    perform(act, every="1h")
+    return {"days": days, "incidents": len(made), "found": [f"{one.cause.key} {one.failure.value}" for one in made]}
