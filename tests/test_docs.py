@@ -3,10 +3,11 @@
 import re
 import subprocess
 import sys
-import tomllib
+from pathlib import Path
 
 import pytest
 
+from monitor.config import load_settings
 from monitor.domain.taxonomy import KINDS, FailureKind
 from tests.conftest import ROOT
 
@@ -37,11 +38,12 @@ def test_every_command_of_the_readme_exists_and_has_help(command: str) -> None:
     assert "Usage" in done.stdout
 
 
-def test_the_readme_s_configuration_parses() -> None:
+def test_the_readme_s_configuration_loads(tmp_path: Path) -> None:
     blocks = re.findall(r"```toml\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL)
-    assert blocks
-    for block in blocks:
-        assert tomllib.loads(block)["projects"]
+    (tmp_path / "monitor.toml").write_text("\n".join(blocks))
+    found = load_settings(tmp_path / "monitor.toml", {}, tmp_path)
+    assert found.projects
+    assert found.channels
 
 
 def test_every_picture_and_page_the_readme_links_is_there() -> None:

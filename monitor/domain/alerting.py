@@ -4,7 +4,7 @@ Pure: `decide` looks at the incident as it is now, at what this channel was told
 is remembered between two calls, so a restart loses nothing and two pollers come to the same words with the same key.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, time, timedelta
 from enum import StrEnum
@@ -183,12 +183,17 @@ def quiets(
         projects = None
         if window.projects or window.owners or window.environments:
             projects = _who(people, window.projects, window.owners, window.environments)
-        for starts, ends in _occurrences(window, now):
-            text = f"maintenance “{window.name}” until {clock(ends)}"
-            lanes = frozenset(window.lanes)
-            found.append(
-                Quiet(reason=NotifyReason.MAINTENANCE, text=text, starts=starts, ends=ends, projects=projects, lanes=lanes)
+        starts, ends = _latest(window, now)
+        found.append(
+            Quiet(
+                reason=NotifyReason.MAINTENANCE,
+                text=f"maintenance “{window.name}” until {clock(ends)}",
+                starts=starts,
+                ends=ends,
+                projects=projects,
+                lanes=frozenset(window.lanes),
             )
+        )
     return found
 
 
@@ -225,14 +230,11 @@ def _who(
 _NOBODY = Person()
 
 
-def _occurrences(window: MaintenanceWindow, now: datetime) -> Iterator[tuple[datetime, datetime]]:
-    """When the window is: the latest time that it began, and the one before."""
-    if window.every is None or now < window.starts:
-        yield window.starts, window.until
-        return
-    latest = (now - window.starts) // window.every
-    for number in range(max(0, latest - 1), latest + 1):
-        yield window.starts + number * window.every, window.until + number * window.every
+def _latest(window: MaintenanceWindow, now: datetime) -> tuple[datetime, datetime]:
+    """When the window is, or was last."""
+    times = max(0, (now - window.starts) // window.every) if window.every is not None else 0
+    offset = times * (window.every or timedelta())
+    return window.starts + offset, window.until + offset
 
 
 def quiet_now(incident: Incident, silences: Iterable[Quiet], now: datetime) -> Quiet | None:

@@ -77,7 +77,6 @@ class Teller:
         self._windows = alerts.windows(settings)
         self._people = alerts.people(settings)
         self._base_url = settings.dashboard_url
-        self._since = None  # a new route may want what the old ones did not
         self._digested.clear()
 
     def tell(self, now: datetime) -> int:
