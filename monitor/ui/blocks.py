@@ -72,7 +72,12 @@ def live(draw: Callable[[], None], *, quiet: bool = False, every: timedelta = RE
     st.fragment(drawn, run_every=every)()
 
 
-def try_again(works: Callable[[], object]) -> None:
+def renew() -> None:
+    """Run the whole page again every minute: for pages that are cheap and where nothing is being read row by row."""
+    try_again(lambda: None, SLOW)
+
+
+def try_again(works: Callable[[], object], every: timedelta = REFRESH) -> None:
     """Run the whole page again as soon as `works` does, looking every few seconds."""
     looked = False
 
@@ -84,7 +89,7 @@ def try_again(works: Callable[[], object]) -> None:
                 st.rerun()
         looked = True
 
-    st.fragment(look_again, run_every=REFRESH)()
+    st.fragment(look_again, run_every=every)()
 
 
 def show(body: str) -> None:
@@ -221,14 +226,14 @@ def verdict(
     elif counts[Health.FAILING]:
         broken = [project for project in fleet if project.health is Health.FAILING]
         first = f"{counts[Health.FAILING]:,} of {plural(total, 'project')} {'is' if len(broken) == 1 else 'are'} broken"
-        first, css, then = first + _by(incidents) + ".", "failing", _rest(broken, explained, now, zone)
+        first, css, then = first + _by(incidents, broken) + ".", "failing", _rest(broken, explained, now, zone)
     elif counts[Health.DEGRADED]:
         slow = [project for project in fleet if project.health is Health.DEGRADED]
         first, css = (
             f"{counts[Health.DEGRADED]:,} of {plural(total, 'project')} {'is' if len(slow) == 1 else 'are'} degraded",
             "degraded",
         )
-        first, then = first + _by(incidents) + ", none is broken.", _rest(slow, explained, now, zone)
+        first, then = first + _by(incidents, slow) + ", none is broken.", _rest(slow, explained, now, zone)
     elif counts[Health.UNKNOWN] == total:
         first, css = f"Nothing is known yet of {'the project' if total == 1 else f'the {total:,} projects'}.", "unknown"
         then = "Nothing failed, but there is no fresh answer yet. New projects are checked within a minute."
@@ -251,8 +256,10 @@ def verdict(
     show(f'<div class="verdict" role="status"><span class="{css}">{escape(first)}</span>{rest}</div>{tally}')
 
 
-def _by(incidents: Sequence[Incident]) -> str:
-    return f" by {plural(len(incidents), 'cause')}" if incidents else ""
+def _by(incidents: Sequence[Incident], ill: Sequence[ProjectStatus]) -> str:
+    names = {project.name for project in ill}
+    causes = sum(not names.isdisjoint(incident.projects) for incident in incidents)
+    return f" by {plural(causes, 'cause')}" if causes else ""
 
 
 def _rest(ill: Sequence[ProjectStatus], explained: Collection[str], now: datetime, zone: tzinfo) -> str:

@@ -232,7 +232,7 @@ def deliveries(number: int) -> list[DeliveryRow]:
 
 def silences_now(at: datetime) -> list[Silence]:
     """What is kept quiet, the first to end first."""
-    return [each for each in cast("list[Silence]", _asked("active_silences", _minute(at))) if each.ends > at]
+    return queries.active_silences(_engine(database_url()), at)
 
 
 def waiting() -> list[Intent]:

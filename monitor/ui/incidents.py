@@ -4,7 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
-from monitor.domain.alerting import Silence, label
+from monitor.domain.alerting import NotifyReason, Silence, label
 from monitor.domain.health import Health
 from monitor.domain.incidents import Event, EventKind, Incident, Severity
 from monitor.domain.postmortem import EVENT_WORDS, WHO_MENDS, mtta, mttd, mttr, typical
@@ -213,7 +213,7 @@ def head(one: Incident, now: datetime, zone: tzinfo, window: str, *, silent: boo
     )
     back = f'<a href="{link("incidents", window=window)}" target="_self">All incidents</a>'
     blocks.show(
-        f'<div class="facts" style="margin:0">{back}<span>{escape(label(one))}</span>{state(one, silent=silent)}'
+        f'<div class="facts" style="margin:0 0 .5rem">{back}<span>{escape(label(one))}</span>{state(one, silent=silent)}'
         f'<span class="soft">{escape(one.failure.value)}</span>{again}</div>'
         f'<div class="verdict" role="status"><span class="{css}">{escape(one.title)}</span><span class="then">{then}</span></div>'
     )
@@ -274,7 +274,7 @@ def who(one: Incident, window: str) -> None:
     ]
     rows = "".join(f"<span>{name}</span><div>{_names(names)}</div>" for name, names in groups if names)
     blocks.show(
-        f'<div class="tree">{rows}</div>' if rows else '<span class="soft">No project: only the monitor’s own checks.</span>'
+        f'<div class="tree narrow">{rows}</div>' if rows else '<span class="soft">No project: only the monitor’s own checks.</span>'
     )
 
 
@@ -401,7 +401,7 @@ def _answer(answer: Mapping[str, Any], now: datetime, zone: tzinfo) -> str:
         if name not in _NOT_SHOWN and value not in (None, "", [], {}):
             shown = _when(value, now, zone) if name == "at" else said(value)
             rows.append(f"<span>{escape(capital(words(str(name))))}</span><div>{escape(shown)}</div>")
-    return f'<div class="tree">{"".join(rows)}</div>'
+    return f'<div class="tree narrow">{"".join(rows)}</div>'
 
 
 def said(value: object) -> str:
@@ -413,15 +413,34 @@ def said(value: object) -> str:
     return MISSING if value is None else f"{value:,.0f}" if isinstance(value, float) else str(value)
 
 
-def limits(frozen: Mapping[str, object]) -> None:
-    """The limits that were in force when it opened; nothing where none was known."""
-    known = [each for each in _list(frozen.get("limits")) if isinstance(each, dict)]
-    names = list(dict.fromkeys(name for each in known for name, value in each.items() if value is not None))
-    if known:
-        rows = [[dash(said(each[name])) if each.get(name) is not None else dash(None) for name in names] for each in known]
-        blocks.table([(capital(words(str(name))), "") for name in names], rows)
+def limits(frozen: Mapping[str, object], now: datetime, zone: tzinfo) -> None:
+    """The limits that were in force when it opened, as the last answers before had said."""
+    rows = []
+    for said_by in _list(frozen.get("limits")):
+        for each in _list(said_by.get("limits")) if isinstance(said_by, dict) else []:
+            if not isinstance(each, dict):
+                continue
+            window = f" / {said(each['window'])} s" if each.get("window") is not None else ""
+            rows.append(
+                (
+                    dash(said_by.get("project")),
+                    dash(said_by.get("key")),
+                    f'<span class="mono">{dash(said_by.get("model"))}</span>',
+                    dash(each.get("bucket")),
+                    _count(each.get("limit")) + escape(window),
+                    _count(each.get("remaining")),
+                    escape(_when(said_by.get("at"), now, zone)),
+                )
+            )
+    if rows:
+        columns = [("Project", ""), ("Key", ""), ("Model", ""), ("Limit of", ""), ("Limit", "r nw"), ("Remaining", "r nw")]
+        blocks.table([*columns, ("Said", "r nw")], rows)
     else:
         blocks.show('<span class="soft">No limit of those who were hit was known then.</span>')
+
+
+def _count(value: object) -> str:
+    return escape(number(value)) if isinstance(value, (int, float)) else dash(None)
 
 
 def deliveries(rows: Sequence[DeliveryRow], now: datetime, zone: tzinfo) -> None:
@@ -439,6 +458,12 @@ def deliveries(rows: Sequence[DeliveryRow], now: datetime, zone: tzinfo) -> None
     )
 
 
+_REASONS = {
+    NotifyReason.FIRST: "first message",
+    NotifyReason.WORSENED: "it got worse",
+    NotifyReason.RESOLVED: "it is over",
+    NotifyReason.NEVER_SENT: "nothing to take back",
+}
 _STATES = {
     DeliveryState.DELIVERED: Health.HEALTHY,
     DeliveryState.WAITING: Health.UNKNOWN,
@@ -454,5 +479,5 @@ def _delivery(row: DeliveryRow, now: datetime, zone: tzinfo) -> tuple[str, ...]:
         f"<b>{escape(row.channel)}</b>",
         lamp(_STATES[row.state], words(row.state)),
         dash(local(row.subject or "", now, zone)),
-        f"{escape(words(row.reason))}{f': {escape(why)}' if why else ''}",
+        f"{escape(capital(_REASONS.get(row.reason, words(row.reason))))}{f': {escape(why)}' if why else ''}",
     )

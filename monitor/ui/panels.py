@@ -125,7 +125,7 @@ def key_kind(key: KeyStatus) -> str:
     return f'<span class="tag flag" title="{escape(why)}">{said}</span>' if why else said
 
 
-def key_table(keys: Sequence[KeyStatus], now: datetime, zone: tzinfo, *, silent: bool) -> None:
+def key_table(keys: Sequence[KeyStatus], now: datetime, zone: tzinfo, window: str, *, silent: bool) -> None:
     """The keys of one project."""
     columns = [
         ("Key", "nw"),
@@ -143,7 +143,10 @@ def key_table(keys: Sequence[KeyStatus], now: datetime, zone: tzinfo, *, silent:
         rows.append(
             (
                 key_name(key),
-                lamp(Health.UNKNOWN if silent else key.health),
+                lamp(
+                    Health.UNKNOWN if silent else key.health,
+                    href=link("evidence", project=key.project, key=key.label, verdict="failed", window=window) if wrong else "",
+                ),
                 f'{dash(wrong)} <span class="soft">{escape(began)}</span>',
                 key_kind(key),
                 f'<span class="mono soft">{escape(key.source)}</span>',
@@ -154,7 +157,7 @@ def key_table(keys: Sequence[KeyStatus], now: datetime, zone: tzinfo, *, silent:
     blocks.table(columns, rows)
 
 
-def target_table(targets: Sequence[TargetStatus], now: datetime, zone: tzinfo, *, silent: bool) -> None:
+def target_table(targets: Sequence[TargetStatus], now: datetime, zone: tzinfo, window: str, *, silent: bool) -> None:
     """Every check with its last answer."""
     columns = [
         ("Health", "nw"),
@@ -172,7 +175,7 @@ def target_table(targets: Sequence[TargetStatus], now: datetime, zone: tzinfo, *
         http = f"HTTP {status.status}" if status.status else ""
         rows.append(
             (
-                lamp(Health.UNKNOWN if silent else status.health, tip=since(status.since, now, zone)),
+                lamp(Health.UNKNOWN if silent else status.health, tip=since(status.since, now, zone), href=_proof(status, window)),
                 escape(words(status.target.probe.value)),
                 dash(status.target.key),
                 f'<span class="mono">{dash(status.target.model)}</span>',
@@ -183,6 +186,15 @@ def target_table(targets: Sequence[TargetStatus], now: datetime, zone: tzinfo, *
             )
         )
     blocks.table(columns, rows)
+
+
+def _proof(status: TargetStatus, window: str) -> str:
+    """Where the answers are that made it ill; nowhere where it is well."""
+    if not status.failure:
+        return ""
+    target = status.target
+    where = {"project": target.project, "key": target.key, "model": target.model, "probe": target.probe.value}
+    return link("evidence", **where, verdict="failed", window=window)
 
 
 def changes(frame: pd.DataFrame, now: datetime, zone: tzinfo, most: int = 20) -> None:

@@ -11,6 +11,7 @@ from monitor.ui.panels import KINDS_OF_KEYS, WHY_FLAGGED
 from monitor.ui.theme import look
 
 blocks.guard()
+blocks.renew()
 now, zone = data.now(), viewer_zone()
 keys, silent = data.keys(now), data.silent(now)
 if not keys:

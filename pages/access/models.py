@@ -8,9 +8,10 @@ from monitor.domain.health import Health
 from monitor.domain.taxonomy import FailureKind
 from monitor.ui import blocks, data, filters
 from monitor.ui.blocks import lamp
-from monitor.ui.format import age, escape, plural, title, viewer_zone
+from monitor.ui.format import age, escape, link, plural, title, viewer_zone
 
 blocks.guard()
+blocks.renew()
 now, zone = data.now(), viewer_zone()
 frame, silent = data.model_matrix(now), data.silent(now)
 if frame.empty:
@@ -53,11 +54,13 @@ def cell(row: dict[Any, Any] | None) -> str:
             return lamp(Health.DEGRADED, "usable, but denied")
         return lamp(usable, "refused, as it must be" if usable == Health.HEALTHY else None)
     why = title(row["failure"]) or None
+    proof = link("evidence", project=row["project"], model=row["model"], verdict="failed", window=filters.window_name())
+    proof = proof if row["failure"] else ""
     if usable is None:
-        return lamp(listed, {"healthy": "listed", "failing": why}.get(listed or ""), "the call itself is not probed")
+        return lamp(listed, {"healthy": "listed", "failing": why}.get(listed or ""), "the call itself is not probed", href=proof)
     if usable == Health.HEALTHY:
         return lamp(usable, "usable" if listed in (None, Health.HEALTHY) else "usable, not listed")
-    return lamp(usable, why, f"listed: {listed or 'not asked'}")
+    return lamp(usable, why, f"listed: {listed or 'not asked'}", href=proof)
 
 
 lacking = [row for row in rows if ill(row) and row["need"] == "required"]

@@ -64,6 +64,8 @@ def one(number: int) -> None:
     def draw_head() -> None:
         at, record = data.now(), data.incident(number) or found
         silent = data.silent(at)
+        if _stands(record.incident) != _stands(found.incident):
+            st.rerun()
         incidents.head(record.incident, at, zone, chosen, silent=silent)
         for silence in data.silences_now(at):
             if silence.incident_id == number or (silence.project and (silence.project,) == record.incident.projects):
@@ -99,7 +101,7 @@ def one(number: int) -> None:
     left, right = st.columns(2)
     with left:
         blocks.heading("Limits then")
-        incidents.limits(found.evidence)
+        incidents.limits(found.evidence, now, zone)
     with right:
         blocks.heading("Configuration then")
         config = found.evidence.get("config")
@@ -113,6 +115,11 @@ def one(number: int) -> None:
         incidents.table(alike, now, zone, chosen)
     else:
         blocks.empty("There was none like it.", "It is the first of its kind here.")
+
+
+def _stands(incident: Incident) -> tuple[bool, bool]:
+    """What decides which actions there are."""
+    return incident.open, incident.acknowledged_at is not None
 
 
 def actions(incident: Incident, number: int) -> None:

@@ -17,11 +17,11 @@ if chosen is None:
     )
     st.stop()
 name: str = chosen
-window = filters.window(now)
 
 
 def draw_state() -> None:
     at = data.now()
+    window = filters.window(at)
     found = data.project(name, at)
     if found is None:
         blocks.empty("This project is no longer configured.", "Choose another one above.")
@@ -34,41 +34,47 @@ def draw_state() -> None:
     incidents.open_ones(data.open_incidents(name), at, zone, filters.window_name(), silent=silent)
     panels.diagnoses(found, targets, keys, at, zone, filters.window_name(), silent=silent)
     blocks.heading("Keys")
-    panels.key_table(list(keys.values()), at, zone, silent=silent)
+    panels.key_table(list(keys.values()), at, zone, filters.window_name(), silent=silent)
     blocks.heading("Checks", "each question that is asked of this project, worst first")
-    panels.target_table(targets, at, zone, silent=silent)
+    panels.target_table(targets, at, zone, filters.window_name(), silent=silent)
+
+
+def draw_history() -> None:
+    window = filters.window(data.now())
+    step = data.bars(window)
+    blocks.heading("Failures by kind", f"last {filters.window_name()}")
+    failures = data.failure_trend(window, name)
+    if failures.empty:
+        blocks.empty("No failure in this window.", "Choose a longer window above to look further back.")
+    else:
+        st.plotly_chart(charts.failure_trend(failures, window, step, zone), config=charts.CONFIG, key="failures")
+    left, right = st.columns(2)
+    with left:
+        blocks.heading("Latency", "of every answer, as seen from here")
+        times = data.latency_trend(window, name)
+        if times.empty:
+            blocks.empty("No answer was timed in this window.", "Choose a longer window above.")
+        else:
+            st.plotly_chart(charts.latency(times, window, data.points(window), zone), config=charts.CONFIG, key="latency")
+    with right:
+        blocks.heading("Limits remaining", "the least of each step, as OpenAI's headers said")
+        limits = data.limits_history(window, name)
+        if limits.empty:
+            blocks.empty(
+                "Nothing is known of its limits.", "They are told with answers to inference checks; name <code>models</code>."
+            )
+        else:
+            st.plotly_chart(charts.remaining(limits, window, data.points(window), zone), config=charts.CONFIG, key="limits")
+    left, right = st.columns([2, 3])
+    with left:
+        blocks.heading("What changed", f"last {filters.window_name()}")
+        panels.changes(data.transitions(window, name), data.now(), zone)
+    with right:
+        address = link("evidence", project=name, window=filters.window_name())
+        blocks.heading("Last answers")
+        panels.answers(data.observations(window, EvidenceFilter(project=name), 20), zone)
+        blocks.show(f'<a href="{address}" target="_self">All raw answers of this project</a>')
 
 
 blocks.live(draw_state)
-
-step = data.bars(window)
-blocks.heading("Failures by kind", f"last {filters.window_name()}")
-failures = data.failure_trend(window, name)
-if failures.empty:
-    blocks.empty("No failure in this window.", "Choose a longer window above to look further back.")
-else:
-    st.plotly_chart(charts.failure_trend(failures, window, step, zone), config=charts.CONFIG, key="failures")
-left, right = st.columns(2)
-with left:
-    blocks.heading("Latency", "of every answer, as seen from here")
-    times = data.latency_trend(window, name)
-    if times.empty:
-        blocks.empty("No answer was timed in this window.", "Choose a longer window above.")
-    else:
-        st.plotly_chart(charts.latency(times, window, data.points(window), zone), config=charts.CONFIG, key="latency")
-with right:
-    blocks.heading("Limits remaining", "the least of each step, as OpenAI's headers said")
-    limits = data.limits_history(window, name)
-    if limits.empty:
-        blocks.empty("Nothing is known of its limits.", "They are told with answers to inference checks; name <code>models</code>.")
-    else:
-        st.plotly_chart(charts.remaining(limits, window, data.points(window), zone), config=charts.CONFIG, key="limits")
-left, right = st.columns([2, 3])
-with left:
-    blocks.heading("What changed", f"last {filters.window_name()}")
-    panels.changes(data.transitions(window, name), now, zone)
-with right:
-    address = link("evidence", project=name, window=filters.window_name())
-    blocks.heading("Last answers")
-    panels.answers(data.observations(window, EvidenceFilter(project=name), 20), zone)
-    blocks.show(f'<a href="{address}" target="_self">All raw answers of this project</a>')
+blocks.live(draw_history, every=blocks.SLOW)

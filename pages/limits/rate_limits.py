@@ -13,6 +13,7 @@ from monitor.ui.format import age, escape, number, plural, span, title, viewer_z
 from monitor.ui.theme import kind_colour
 
 blocks.guard()
+blocks.renew()
 now, zone = data.now(), viewer_zone()
 window, chosen = filters.window(now), filters.window_name()
 place = st.container()

@@ -13,6 +13,7 @@ from monitor.ui.format import age, clock, escape, milliseconds, number, span, vi
 MONTH = timedelta(days=30)
 
 blocks.guard()
+blocks.renew()
 now, zone = data.now(), viewer_zone()
 window, chosen = filters.window(now), filters.window_name()
 beat, config = data.heartbeat(), data.effective_config()

@@ -1,0 +1,367 @@
+"""What a reader is told of incidents, and what becomes of what they ask for."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from monitor.domain.alerting import NotifyReason, Silence
+from monitor.domain.diagnosis import Context, diagnose
+from monitor.domain.incidents import Cause, Change, Event, EventKind, Incident, Severity
+from monitor.domain.taxonomy import FailureKind, Lane, Scope
+from monitor.store import incidents, intents, outbox, silences
+from monitor.store.engine import open_engine
+from monitor.store.outbox import NewMessage, NotSent
+from monitor.ui.format import local
+from tests.pages.conftest import FLEET, Page, Store, Visit, burning, project
+
+NASTY = "<img src=x onerror=alert(1)> **b** `c` [l](javascript:1) \"q\" 's'"
+
+
+def incident(store: Store, **facts: Any) -> Incident:
+    """As the service would open one: the key of `legacy` was refused half an hour ago."""
+    began = store.now - timedelta(minutes=31)
+    kind = facts.get("failure", FailureKind.AUTH_INVALID_KEY)
+    given: dict[str, Any] = {
+        "cause": Cause(Scope.KEY, Lane.AUTH, "legacy/backend"),
+        "failure": kind,
+        "severity": Severity.CRITICAL,
+        "first_bad_at": began,
+        "opened_at": began + timedelta(seconds=20),
+        "named_at": began + timedelta(seconds=20),
+        "title": "Key “backend” of legacy: key refused",
+        "diagnosis": diagnose(kind, Context(project="legacy", key="backend", since=began, last_ok_at=began)),
+        "projects": ("legacy",),
+        "keys": ("legacy/backend",),
+        "services": ("search",),
+        "owners": ("team-a",),
+        "ill": 2,
+    }
+    return Incident(**(given | facts))
+
+
+def put(store: Store, *those: Incident) -> list[Incident]:
+    """Store them, as the service does."""
+    changes = [Change(one, (Event(one.opened_at, EventKind.OPENED, one.title),)) for one in those]
+    return incidents.apply(open_engine(store.url), changes, store.now)
+
+
+def burnt(store: Store, *those: Incident) -> list[Incident]:
+    """A burning fleet with these incidents, or with that of `legacy`."""
+    store.fill(answer=burning).beat()
+    return put(store, *(those or (incident(store),)))
+
+
+def asked(store: Store) -> Sequence[intents.Intent]:
+    return intents.waiting(open_engine(store.url))
+
+
+def visit_one(visit: Visit, one: Incident, **params: str) -> Page:
+    return visit("incidents", incident=str(one.id), **params)
+
+
+def press(page: Page, label: str) -> Page:
+    """Click the button of that name."""
+    next(button for button in page.at.button if button.label == label).click().run()
+    assert not page.at.exception
+    return page
+
+
+# --- the list --------------------------------------------------------------------------------------------------------------
+
+
+def test_without_an_incident_the_page_says_that_none_is_open(visit: Visit, store: Store) -> None:
+    store.fill().beat()
+    text = visit("incidents").text
+    assert "No incident is open." in text
+    assert "No incident in this window." in text
+
+
+def test_open_ones_come_first_with_cause_scope_who_is_hit_and_who_mends_it(visit: Visit, store: Store) -> None:
+    over = incident(store, title="Something newer", opened_at=store.now - timedelta(minutes=5), resolved_at=store.now)
+    burnt(store, over, incident(store))
+    page = visit("incidents")
+    assert page.html.index("of legacy: key refused") < page.html.index("Something newer")
+    assert "1 incident is open, hitting 1 project." in page.text
+    assert "INC-2 · key legacy" in page.text
+    assert "The key's owner" in page.text
+    assert "nobody yet" in page.text
+
+
+def test_the_usual_times_are_counted(visit: Visit, store: Store) -> None:
+    burnt(store, incident(store, resolved_at=store.now - timedelta(minutes=1)))
+    text = visit("incidents").text
+    assert "Found after 20 s" in text
+    assert "Over after 30 min" in text
+
+
+def test_the_window_decides_which_ended_ones_are_shown(visit: Visit, store: Store) -> None:
+    old = store.now - timedelta(days=3)
+    burnt(store, incident(store, title="An old one", first_bad_at=old, opened_at=old, resolved_at=old + timedelta(hours=1)))
+    assert "An old one" not in visit("incidents").text
+    assert "An old one" in visit("incidents", window="7d").text
+
+
+def test_filters_of_the_list(visit: Visit, store: Store) -> None:
+    other = incident(store, title="A docs thing", projects=("docs",), owners=("team-b",), keys=(), resolved_at=store.now)
+    burnt(store, incident(store), other)
+    assert "A docs thing" not in visit("incidents", owner="team-a").text
+    assert "of legacy: key refused" not in visit("incidents", project="docs").text
+    assert "A docs thing" not in visit("incidents", open="1").text
+    assert "of legacy: key refused" not in visit("incidents", scope="openai").text
+
+
+def test_a_silent_poller_claims_nothing_of_incidents(visit: Visit, store: Store) -> None:
+    store.fill(answer=burning).beat(age=timedelta(minutes=5))
+    one = put(store, incident(store))[0]
+    page = visit("incidents")
+    assert "Nothing is known of incidents while the poller is silent. 1 incident was open before." in page.text
+    assert "was critical" in page.text
+    assert 'class="verdict" role="status"><span class="unknown"' in visit_one(visit, one).html
+
+
+# --- overview and project --------------------------------------------------------------------------------------------------
+
+
+def test_one_cause_is_one_line_however_many_projects_it_hits(visit: Visit, store: Store) -> None:
+    many = tuple(project(f"p-{number:02}", models=()) for number in range(30))
+    dead = {"failure": FailureKind.SERVER_ERROR, "status": 500}
+    store.fill(many, lambda target, age: dead, length=timedelta(minutes=15)).beat()
+    names = tuple(each.name for each in many)
+    put(
+        store,
+        incident(store, cause=Cause(Scope.OPENAI, Lane.SERVER, ""), title="OpenAI: server error (30 projects)", projects=names),
+    )
+    text = visit().text
+    assert "30 of 30 projects are" in text
+    assert "by 1 cause" in text
+    assert text.count("OpenAI: server error") == 1
+    assert "Besides" not in text
+
+
+def test_what_no_incident_explains_is_still_named(visit: Visit, store: Store) -> None:
+    burnt(store)
+    text = visit().text
+    assert "2 of 4 projects are broken by 1 cause." in text
+    assert "Besides: crm (model not allowed: gpt-4o, since" in text
+    assert "Besides: legacy" not in text
+
+
+def test_the_overview_shows_the_worst_and_counts_the_rest(visit: Visit, store: Store) -> None:
+    burnt(store, *(incident(store, title=f"Cause number {number}") for number in range(11)))
+    page = visit()
+    assert page.text.count("Cause number") == 8
+    assert "3 more open incidents" in page.text
+
+
+def test_an_incident_is_shown_with_its_project_and_not_with_others(visit: Visit, store: Store) -> None:
+    one = burnt(store)[0]
+    assert f'href="incidents?incident={one.id}&amp;window=24h"' in visit("project", project="legacy").html
+    assert "Open incidents" not in visit("project", project="docs").text
+
+
+def test_red_marks_lead_to_their_evidence(visit: Visit, store: Store) -> None:
+    store.fill(answer=burning).beat()
+    assert 'href="evidence?project=legacy&amp;lane=auth&amp;window=24h"' in visit().html
+    html = visit("project", project="legacy").html
+    assert '<a class="lamp failing" href="evidence?project=legacy&amp;lane=auth' in html
+    assert 'href="evidence?project=legacy&amp;key=backend&amp;probe=auth&amp;verdict=failed' in html
+
+
+# --- one incident ----------------------------------------------------------------------------------------------------------
+
+
+def test_one_incident_tells_cause_next_step_owner_and_who_is_hit(visit: Visit, store: Store) -> None:
+    page = visit_one(visit, burnt(store)[0])
+    assert "Key “backend” of legacy: key refused" in page.text
+    assert "1 project is hit since" in page.text
+    assert "nobody has taken it yet" in page.text
+    assert "See in platform.openai.com" in page.text
+    assert "Found after (MTTD) 20 s" in page.text
+    assert "search" in page.text
+    assert 'href="project?project=legacy' in page.html
+
+
+def test_frozen_evidence_leads_to_the_raw_answers(visit: Visit, store: Store) -> None:
+    page = visit_one(visit, burnt(store)[0])
+    assert "Incorrect API key" in page.text
+    assert "invalid_api_key" in page.text
+    assert 'href="evidence?request_id=req_0' in page.html
+    assert page.html.count("Raw answer</a>") == 2
+
+
+def test_the_timeline_tells_who_did_what(visit: Visit, store: Store) -> None:
+    one = burnt(store)[0]
+    event = Event(store.now, EventKind.ACKNOWLEDGED, "Acknowledged.", "Ada")
+    incidents.update(open_engine(store.url), one.id or 0, event, acknowledged_at=store.now, acknowledged_by="Ada")
+    page = visit_one(visit, one)
+    assert "Acknowledged Ada Acknowledged." in page.text
+    assert "Ada has taken it" in page.text
+    assert "Acknowledge" not in [button.label for button in page.at.button]
+
+
+def test_messages_and_silences_say_why(visit: Visit, store: Store) -> None:
+    one = burnt(store)[0]
+    engine, number = open_engine(store.url), one.id or 0
+    outbox.enqueue(engine, [NewMessage(number, "slack", NotifyReason.FIRST, "1:0", "legacy: key refused", "…")], store.now)
+    outbox.not_sent(engine, [NotSent(number, "pager", NotifyReason.BELOW_SEVERITY, "is told from critical on")], store.now)
+    until = store.now + timedelta(hours=1)
+    silences.add(engine, Silence(starts=store.now, until=until, by="Grace", text="known", incident_id=number))
+    text = visit_one(visit, one).text
+    assert "slack ○ waiting legacy: key refused First message" in text
+    assert "pager ‖ not sent – Below severity: is told from critical on" in text
+    assert f"INC-{number} is silenced until" in text
+    assert "by Grace: known" in text
+
+
+def test_similar_ones_are_found(visit: Visit, store: Store) -> None:
+    day = timedelta(days=2)
+    facts = {"first_bad_at": store.now - day, "opened_at": store.now - day, "resolved_at": store.now - day + timedelta(hours=1)}
+    old, new = burnt(store, incident(store, title="The one before", **facts), incident(store))
+    assert "The one before" in visit_one(visit, new).text
+    assert "There was none like it." in visit_one(visit, old).text
+
+
+def test_a_merged_one_leads_to_the_one_that_explains_it(visit: Visit, store: Store) -> None:
+    wide = burnt(store)[0]
+    small = put(store, incident(store, merged_into=wide.id, resolved_at=store.now))[0]
+    page = visit_one(visit, small)
+    assert f"explains it, and speaks for it: INC-{wide.id}" in page.text
+    assert f'href="incidents?incident={wide.id}' in page.html
+
+
+@pytest.mark.parametrize("number", ["7", "0", "999999999999999"])
+def test_an_incident_that_is_not_there(visit: Visit, store: Store, number: str) -> None:
+    store.fill().beat()
+    assert f"There is no incident INC-{int(number)}." in visit("incidents", incident=number).text
+
+
+@pytest.mark.parametrize("number", ["x", "-1", "1e3", "٣", "9" * 40, "<b>"])
+def test_a_number_that_is_none_shows_all_of_them(visit: Visit, store: Store, number: str) -> None:
+    burnt(store)
+    text = visit("incidents", incident=number).text
+    assert "There is no incident “" in text
+    assert "1 incident is open" in text
+
+
+def test_texts_from_outside_stay_texts(visit: Visit, store: Store) -> None:
+    said = replace(incident(store).diagnosis, summary=NASTY, cause=NASTY, next_step=NASTY, evidence=(NASTY,))
+    names = {"projects": (NASTY,), "keys": (f"{NASTY}/x",), "models": (NASTY,), "services": (NASTY,), "owners": (NASTY,)}
+    one = burnt(store, incident(store, title=NASTY, diagnosis=said, **names))[0]
+    engine, number = open_engine(store.url), one.id or 0
+    incidents.update(
+        engine, number, Event(store.now, EventKind.COMMENT, NASTY, NASTY), acknowledged_at=store.now, acknowledged_by=NASTY
+    )
+    outbox.not_sent(engine, [NotSent(number, NASTY, NotifyReason.SILENCED, NASTY)], store.now)
+    silences.add(engine, Silence(starts=store.now, until=store.now + timedelta(hours=1), by=NASTY, text=NASTY, incident_id=number))
+    for page in (visit_one(visit, one), visit("incidents"), visit()):
+        assert "<img" not in page.html
+        assert not page.at.markdown
+        assert NASTY in page.text or NASTY.replace("`", "") in page.text
+
+
+# --- what people ask for ---------------------------------------------------------------------------------------------------
+
+
+def test_an_acknowledgement_is_a_wish_with_a_name(visit: Visit, store: Store) -> None:
+    one = burnt(store)[0]
+    page = visit_one(visit, one)
+    page.at.text_input(key="w.person").input("Ada").run()
+    press(page, "Acknowledge")
+    wish = asked(store)[0]
+    assert (wish.kind, wish.by, wish.incident_id) == ("acknowledge", "Ada", one.id)
+    assert "Asked for: acknowledge it, by Ada – carried out within seconds." in page.text
+
+
+def test_nothing_is_done_without_a_name(visit: Visit, store: Store) -> None:
+    page = press(visit_one(visit, burnt(store)[0]), "Acknowledge")
+    assert "Say who you are first" in page.text
+    assert not asked(store)
+
+
+def test_a_name_is_asked_once(visit: Visit, store: Store) -> None:
+    one = burnt(store)[0]
+    page = visit_one(visit, one)
+    page.at.text_input(key="w.person").input("Ada").run()
+    page.at.query_params.clear()
+    page.at.run()
+    page.at.query_params["incident"] = str(one.id)
+    page.at.run()
+    assert page.at.text_input(key="w.person").value == "Ada"
+    assert "Ada" not in str(page.at.query_params)
+
+
+def test_a_comment_reaches_the_service_as_it_was_written(visit: Visit, store: Store) -> None:
+    page = visit_one(visit, burnt(store)[0])
+    page.at.text_input(key="w.person").input("Ada").run()
+    page.at.text_area(key="incident.comment").input("rolled back")
+    press(page, "Add to the timeline")
+    assert [(wish.kind, wish.text) for wish in asked(store)] == [("comment", "rolled back")]
+
+
+def test_a_silence_has_an_end(visit: Visit, store: Store) -> None:
+    one = burnt(store)[0]
+    page = visit_one(visit, one)
+    page.at.text_input(key="w.person").input("Ada").run()
+    page.at.selectbox(key="incident.silence.length").select("4 hours")
+    page.at.text_input(key="incident.silence.why").input("known")
+    press(page, "Silence")
+    wish = asked(store)[0]
+    assert (wish.kind, wish.incident_id, wish.project, wish.text) == ("silence", one.id, None, "known")
+    assert wish.until is not None
+    assert timedelta(hours=4) - timedelta(minutes=2) < wish.until - store.now < timedelta(hours=4, minutes=2)
+
+
+def test_a_whole_project_can_be_silenced(visit: Visit, store: Store) -> None:
+    page = visit_one(visit, burnt(store)[0])
+    page.at.text_input(key="w.person").input("Ada").run()
+    page.at.radio(key="incident.silence.what").set_value("Everything of legacy")
+    press(page, "Silence")
+    assert [(wish.incident_id, wish.project) for wish in asked(store)] == [(None, "legacy")]
+
+
+def test_a_silence_can_be_ended(visit: Visit, store: Store) -> None:
+    burnt(store)
+    until = store.now + timedelta(hours=1)
+    number = silences.add(open_engine(store.url), Silence(starts=store.now, until=until, by="Grace", project="legacy"))
+    page = visit("incidents")
+    assert "Project legacy is silenced until" in page.text
+    page.at.text_input(key="w.person").input("Ada").run()
+    press(page, "End now")
+    assert [(wish.kind, wish.silence_id, wish.by) for wish in asked(store)] == [("end_silence", number, "Ada")]
+
+
+def test_what_was_asked_waits_for_a_poller(visit: Visit, store: Store) -> None:
+    store.fill(answer=burning).beat(age=timedelta(minutes=5))
+    page = visit_one(visit, put(store, incident(store))[0])
+    page.at.text_input(key="w.person").input("Ada").run()
+    assert "when the poller runs again" in press(page, "Check now").text
+
+
+def test_a_closed_one_can_be_commented_and_not_silenced(visit: Visit, store: Store) -> None:
+    page = visit_one(visit, burnt(store, incident(store, resolved_at=store.now))[0])
+    labels = [button.label for button in page.at.button]
+    assert "Add to the timeline" in labels
+    assert not {"Acknowledge", "Silence", "Check now"} & set(labels)
+    assert "Over since" in page.text
+
+
+# --- moments ---------------------------------------------------------------------------------------------------------------
+
+
+def test_moments_in_our_words_stand_in_the_readers_zone() -> None:
+    now = datetime(2026, 1, 5, 12, 30, tzinfo=UTC)
+    said = local("failing since 2026-01-05 11:30:05 UTC, not 2026-99-99 11:30:05 UTC", now, ZoneInfo("Europe/Berlin"))
+    assert said == "failing since 12:30:05, not 2026-99-99 11:30:05 UTC"
+    assert local("since 2025-12-31 23:30:00 UTC.", now, ZoneInfo("Europe/Berlin")) == "since 1 Jan 00:30:00."
+
+
+@pytest.mark.parametrize("name", ["project", "keys"])
+def test_a_diagnosis_on_a_page_names_no_second_zone(visit: Visit, store: Store, name: str) -> None:
+    store.fill(FLEET, burning).beat()
+    text = visit(name).text
+    assert "failing since" in text
+    assert " UTC" not in text.replace("times in UTC", "")
