@@ -3,6 +3,7 @@
 import re
 from datetime import UTC, datetime, time, timedelta
 from pathlib import Path
+from time import process_time
 
 import pytest
 
@@ -219,3 +220,11 @@ def test_shown_settings_say_where_a_channel_is_and_not_what(load) -> None:
     assert shown["routes"][0]["remind_every"] == "never"
     assert shown["routes"][0]["digest_at"] == "06:00"
     assert shown["maintenance"][0]["until"].startswith("2026-12-02T02:00:00")
+
+
+def test_a_file_full_of_routes_that_lead_nowhere_is_answered_in_time(errors) -> None:
+    text = "".join(f'[[channels]]\nname = "c{number}"\nurl = "env:C"\n' for number in range(2000))
+    text += "".join(f'[[routes]]\nchannel = "x{number}"\n' for number in range(5000))
+    started = process_time()
+    assert len(errors(text)) == 1000
+    assert process_time() - started < 20

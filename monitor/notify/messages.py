@@ -23,10 +23,12 @@ Message = tuple[str, str]
 """Subject and body."""
 
 
-def message(incident: Incident, reason: NotifyReason, base_url: str | None, now: datetime) -> Message:
-    """The message that tells `incident` for `reason`. `base_url` is where the pages are, if they can be reached."""
+def message(incident: Incident, reason: NotifyReason, base_url: str | None, now: datetime, why: str = "") -> Message:
+    """The message that tells `incident` for `reason`, and `why` it is told again. `base_url` is where the pages are, if anywhere."""
     subject = f"{_opening(incident, reason)} · {label(incident)} · {incident.title}"
     lines = list(_over(incident) if reason is NotifyReason.RESOLVED else _ill(incident, reason, now))
+    if why and reason in _AGAIN:
+        lines.append(f"Sent again because {why}.")
     return _finish(subject, lines, _link(base_url, incident))
 
 
@@ -58,6 +60,7 @@ _OPENINGS = {
     NotifyReason.ESCALATION: "Nobody has taken it",
     NotifyReason.RESOLVED: "Over",
 }
+_AGAIN = (NotifyReason.WORSENED, NotifyReason.REMINDER)
 _MENDERS = {
     Owner.SERVICE: "the service that uses the key",
     Owner.KEY_OWNER: "the owner of the key",

@@ -124,7 +124,7 @@ class Teller:
         return self._sent[number]
 
     def _message(self, incident: Incident, channel: str, decision: Decision, now: datetime) -> NewMessage:
-        subject, body = messages.message(incident, decision.reason, self._base_url, now)
+        subject, body = messages.message(incident, decision.reason, self._base_url, now, decision.why)
         return NewMessage(
             incident.id, channel, decision.reason, decision.dedup_key, subject, body, incident.severity, incident.cause.scope
         )

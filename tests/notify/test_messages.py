@@ -55,6 +55,8 @@ def test_that_it_is_over_says_how_long_it_lasted() -> None:
 
 def test_a_reminder_says_who_took_it_or_that_nobody_did() -> None:
     assert "Nobody has acknowledged it." in message(incident(id=12), R.REMINDER, PAGES, NOW)[1]
+    again = message(incident(id=12), R.REMINDER, PAGES, NOW, "the silence has ended and it is still open")[1]
+    assert "Sent again because the silence has ended and it is still open." in again
     taken = incident(id=12, acknowledged_at=NOW, acknowledged_by="Ada")
     assert "Acknowledged by Ada at 2026-11-23 02:14:00 UTC" in message(taken, R.WORSENED, PAGES, NOW)[1]
 
