@@ -31,7 +31,7 @@ NEIGHBOURS = 3
 """Projects whose keys are asked when another one's fails: enough to tell one key from the platform."""
 NEIGHBOURS_EVERY = timedelta(seconds=10)
 LAST_LOOK = timedelta(seconds=15)
-"""Before an incident opens on one target alone it is asked once more."""
+"""Between two looks at one that may be ill by chance."""
 PAID_NEIGHBOURS_EVERY = timedelta(minutes=5)
 _ILL = (Health.FAILING, Health.DEGRADED)
 
@@ -148,11 +148,11 @@ class IncidentKeeper:
         poller.ask_soon([*asked, *self._doubtful()])
 
     def _doubtful(self) -> Iterator[Target]:
-        """Trouble of the network or a server that nobody has looked at for a while: a last look before it counts."""
+        """Trouble of the network or a server: looked at every 15 s until it counts, for most of it is over by then."""
         now = self._clock.now()
         for target, one in self._ill.items():
             healing = one.confirmed and one.failure.lane in (Lane.NETWORK, Lane.SERVER)
-            waiting = OPEN_ALONE_AFTER - LAST_LOOK <= now - one.since < OPEN_ALONE_AFTER
+            waiting = now - one.since < OPEN_ALONE_AFTER
             if healing and waiting and (target not in self._said or now - self._said[target].at > LAST_LOOK):
                 yield target
 

@@ -20,7 +20,7 @@ from monitor.domain.taxonomy import KINDS, FailureKind, Lane, Scope
 OPEN_AFTER = timedelta(seconds=15)
 """From the first bad answer: in that time the neighbours were asked, and one outage does not begin as two hundred incidents."""
 OPEN_ALONE_AFTER = timedelta(seconds=60)
-"""The same for one target that has trouble with network or server: one call in a hundred always has."""
+"""The same where one or two have trouble with network or server: one call in a hundred always has."""
 REOPEN_WITHIN = timedelta(minutes=15)
 _APART = timedelta(hours=1)
 _TOGETHER = timedelta(minutes=3)
@@ -245,7 +245,7 @@ def correlate(
             cause = moved[key][0] if key in moved else incident.cause
             changes.append(_updated(incident, cause, tuple(held[key]), fleet, now, describe))
     for cause, members in fresh:
-        if not _is_ripe(cause, members, now):
+        if not _is_ripe(cause, members, fleet, now):
             continue
         before = next((each for each in lately if each.cause.key == cause.key and _is_recent(each, now)), None)
         if before is not None:
@@ -255,13 +255,16 @@ def correlate(
     return [change for change in changes if change is not None]
 
 
-def _is_ripe(cause: Cause, members: tuple[Ill, ...], now: datetime) -> bool:
-    """Whether it is time to open an incident."""
-    sure = [one.since for one in members if one.confirmed]
+def _is_ripe(cause: Cause, members: tuple[Ill, ...], fleet: Fleet, now: datetime) -> bool:
+    """Whether it is time to open an incident: trouble with network or server must be more than what chance gives a fleet."""
+    sure = [one for one in members if one.confirmed]
     if not sure:
         return False
-    alone = len(sure) == 1 and cause.lane in (Lane.NETWORK, Lane.SERVER)
-    return now - min(sure) >= (OPEN_ALONE_AFTER if alone else OPEN_AFTER)
+    after = OPEN_AFTER
+    if cause.lane in (Lane.NETWORK, Lane.SERVER) and not any(one.target.probe is ProbeKind.CONTROL for one in sure):
+        by_chance = max(2, len(_projects(cause, fleet)) // 50)
+        after = OPEN_ALONE_AFTER if len(sure) <= by_chance else OPEN_AFTER
+    return now - min(one.since for one in sure) >= after
 
 
 def _is_recent(incident: Incident, now: datetime) -> bool:

@@ -233,6 +233,9 @@ def look_again_after(state: HealthState, policy: HealthPolicy = HealthPolicy()) 
     last = state.recent[-1]
     if state.health is Health.RESTRICTED and not last and state.last_kind is not state.failure:
         return policy.confirm_after[0] if policy.confirm_after else None  # it may be dead now: the restriction is no explanation
+    if state.failure is not None and not last and state.last_kind is not None and state.last_kind.lane is not state.failure.lane:
+        # Ill for another reason, perhaps: asked before long, so that nobody goes on mending what is mended.
+        return policy.confirm_rate_after if state.last_kind.lane is Lane.RATE else (policy.confirm_after or (None,))[-1]
     cause = state.failure if last else state.last_kind if state.suspect else None
     if cause is None:
         return None
