@@ -190,7 +190,7 @@ def _row(incident: Incident) -> dict[str, Any]:
         "subject": codec.clean(cause.subject),
         "failure": incident.failure.value,
         "severity": incident.severity.value,
-        "title": codec.said(incident.title),
+        "title": codec.clean(incident.title),
         "first_bad_at": to_ms(incident.first_bad_at),
         "last_good_at": codec.at_ms(incident.last_good_at),
         "opened_at": to_ms(incident.opened_at),

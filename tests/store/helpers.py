@@ -8,9 +8,12 @@ from typing import Any
 
 from sqlalchemy import Engine
 
+from monitor.domain.diagnosis import Context, diagnose
+from monitor.domain.incidents import Cause, Change, Event, EventKind, Incident, Severity
 from monitor.domain.inventory import ApiKey, Check, Fingerprint, Inventory, KeyKind, ProbeKind, Project, Target
 from monitor.domain.observation import Observation, RateLimitSnapshot, Verdict
-from monitor.domain.taxonomy import FailureKind, Scope
+from monitor.domain.taxonomy import FailureKind, Lane, Scope
+from monitor.store import incidents
 from monitor.store.engine import open_engine
 from monitor.store.migrate import migrate
 from monitor.store.record import Writer
@@ -138,3 +141,28 @@ def seed(
             batch.append(answer(word, check.target, seen, latency_ms=100.0 + (place * 37 + step * 11) % 200))
         writer.record(batch, at)
     engine.dispose()
+
+
+def incident(name: str = "checkout", at: datetime = START, **more: Any) -> Incident:
+    """A key of the project that is refused since `at`, not stored yet."""
+    facts: dict[str, Any] = {
+        "cause": Cause(Scope.KEY, Lane.AUTH, f"{name}/backend"),
+        "failure": FailureKind.AUTH_INVALID_KEY,
+        "severity": Severity.CRITICAL,
+        "first_bad_at": at,
+        "opened_at": at + span("20s"),
+        "title": f"Key “backend” of {name}: key refused",
+        "diagnosis": diagnose(FailureKind.AUTH_INVALID_KEY, Context(project=name, key="backend", since=at)),
+        "projects": (name,),
+        "keys": (f"{name}/backend",),
+        "ill": 1,
+    }
+    return Incident(**facts | more)
+
+
+def opened(engine: Engine, *told: Incident) -> list[Incident]:
+    """These incidents as stored, each when it says it was opened."""
+    return [
+        incidents.apply(engine, [Change(one, (Event(one.opened_at, EventKind.OPENED, "Opened."),))], one.opened_at)[0]
+        for one in told
+    ]

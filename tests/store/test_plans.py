@@ -2,28 +2,44 @@
 
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import partial
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from monitor.domain.alerting import NotifyReason, Silence
+from monitor.domain.incidents import Change, Event, EventKind
 from monitor.domain.inventory import ProbeKind
 from monitor.domain.observation import Verdict
 from monitor.domain.taxonomy import FailureKind, Lane
 from monitor.domain.timeline import Window
-from monitor.store import maintenance, queries, tables
+from monitor.store import incidents, intents, maintenance, outbox, queries, silences, tables
 from monitor.store.engine import reading
+from monitor.store.intents import Intent
+from monitor.store.outbox import NewMessage, NotSent
 from monitor.store.record import Writer
 from monitor.store.status import EvidenceFilter
 from tests.store.conftest import Store
-from tests.store.helpers import START, Keep, answer, inventory, span
+from tests.store.helpers import START, Keep, answer, incident, inventory, opened, span
 
 DAY = Window(START - span("1d"), START)
 HOUR = span("1h")
-HISTORY = {"observations", "transitions", "limit_buckets", "probe_use", "lag_history"} | {
-    table.name for table in (*tables.buckets.values(), *tables.failures.values())
-}
+HISTORY = {
+    "observations",
+    "transitions",
+    "limit_buckets",
+    "probe_use",
+    "lag_history",
+    "incidents",
+    "incident_projects",
+    "incident_events",
+    "incident_evidence",
+    "outbox",
+    "silences",
+    "intents",
+} | {table.name for table in (*tables.buckets.values(), *tables.failures.values())}
 
 
 def asked(engine: Engine, question: Callable[[Engine], object]) -> list[str]:
@@ -79,6 +95,18 @@ QUESTIONS: dict[str, Callable[[Engine], object]] = {
     "lag_trend": lambda engine: queries.lag_trend(engine, DAY),
     "probe_cost": lambda engine: queries.probe_cost(engine, DAY),
     "observation": lambda engine: queries.observation(engine, 3, START),
+    "incidents of a project": lambda engine: queries.incidents(engine, project="project-7"),
+    "incidents of a window": lambda engine: queries.incidents(engine, since=START - span("7d")),
+    "incidents of a project and a window": lambda engine: queries.incidents(engine, since=START - span("7d"), project="project-7"),
+    "incidents that are open": lambda engine: queries.incidents(engine, open_only=True),
+    "open_incidents": queries.open_incidents,
+    "recently_resolved": lambda engine: incidents.recently_resolved(engine, START),
+    "incident": lambda engine: queries.incident(engine, 3),
+    "similar_incidents": lambda engine: queries.similar_incidents(engine, incident("project-7", START, id=3)),
+    "deliveries of an incident": lambda engine: queries.deliveries(engine, 3),
+    "last_sent": lambda engine: outbox.last_sent(engine, 3, "team-3"),
+    "active_silences": lambda engine: queries.active_silences(engine, START),
+    "waiting_intents": queries.waiting_intents,
 }
 FILTERS = [
     EvidenceFilter(),
@@ -103,6 +131,19 @@ def filled(store: Store) -> Store:
     known = inventory(*(f"project-{number}" for number in range(20)))
     store.writer.sync_inventory(known, START)
     store.writer.record([answer(word, check.target, START - span("1h")) for check in known.checks for word in ("ok", "401")], START)
+    past = opened(store.engine, *(incident(f"project-{number % 20}", START - number * span("1d")) for number in range(40)))
+    over = [Change(replace(one, resolved_at=one.opened_at + span("1h")), ()) for one in past[1:]]
+    incidents.apply(store.engine, over, START)
+    told = [NewMessage(number, f"team-{number % 4}", NotifyReason.FIRST, str(number), "a", "b") for number in range(40)]
+    outbox.enqueue(store.engine, told, START - span("1h"))
+    for each in outbox.claim(store.engine, "a", START - span("1h"), 38):
+        outbox.delivered(store.engine, each.id, START)
+    for number in range(20):
+        silences.add(
+            store.engine, Silence(starts=START - number * span("1d"), until=START + span("1h") - number * span("1d"), by="a")
+        )
+        intents.submit(store.url, Intent(kind="comment", by="a", at=START))
+    intents.take(store.engine, START)
     return store
 
 
@@ -147,6 +188,32 @@ def test_recording_reads_no_whole_history(filled: Store) -> None:
 
 def test_a_restart_reads_no_whole_history(filled: Store) -> None:
     assert read_whole(asked(filled.engine, Writer)) == set()
+
+
+WRITES: dict[str, Callable[[Engine], object]] = {
+    "open": lambda engine: opened(engine, incident("project-7", START - span("1h"))),
+    "change": lambda engine: incidents.apply(engine, [Change(queries.open_incidents(engine)[0], ())], START),
+    "comment": lambda engine: incidents.add_event(engine, 3, Event(START, EventKind.COMMENT, "a", "b")),
+    "enqueue": lambda engine: outbox.enqueue(engine, [NewMessage(3, "team-3", NotifyReason.FIRST, "x", "a", "b")], START),
+    "not sent": lambda engine: outbox.not_sent(engine, [NotSent(3, "team-3", NotifyReason.TOO_SOON, "a")], START),
+    "claim": lambda engine: outbox.claim(engine, "a", START),
+    "delivered": lambda engine: outbox.delivered(engine, 3, START),
+    "failed": lambda engine: outbox.failed(engine, 3, START, "a", START),
+    "end a silence": lambda engine: silences.end(engine, 3, START, "a"),
+    "take": lambda engine: intents.take(engine, START),
+}
+
+
+@pytest.mark.parametrize("write", WRITES)
+def test_no_write_reads_a_whole_history(filled: Store, write: str) -> None:
+    intents.submit(filled.url, Intent(kind="comment", by="a", at=START))
+    plan = asked(filled.engine, WRITES[write])
+    assert read_whole(plan) == set(), plan
+
+
+def test_what_is_due_is_found_by_the_index_that_holds_waiting_messages_alone(filled: Store) -> None:
+    plan = asked(filled.engine, lambda engine: outbox.claim(engine, "a", START))
+    assert any("ix_outbox_due (due_at<" in line for line in plan), plan
 
 
 def test_pruning_seeks_the_old_rows_of_each_target(filled: Store) -> None:
