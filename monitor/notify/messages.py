@@ -24,7 +24,7 @@ Message = tuple[str, str]
 
 
 def message(incident: Incident, reason: NotifyReason, base_url: str | None, now: datetime, why: str = "") -> Message:
-    """The message that tells `incident` for `reason`, and `why` it is told again. `base_url` is where the pages are, if anywhere."""
+    """The message that tells `incident` for `reason`, and `why` it is told again. `base_url` is where the pages are, or None."""
     subject = f"{_opening(incident, reason)} · {label(incident)} · {incident.title}"
     lines = list(_over(incident) if reason is NotifyReason.RESOLVED else _ill(incident, reason, now))
     if why and reason in _AGAIN:
