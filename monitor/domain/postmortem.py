@@ -175,10 +175,12 @@ _ANSWERS = frozenset({"first_bad", "last_good"})
 
 def _answer(facts: Mapping[str, object]) -> str:
     """One answer as names and values; what is not known is left out."""
-    return _table(
-        ("", ""),
-        [(words, _code(value)) for name, value in facts.items() if value not in (None, "", [], {}) and (words := _plain(name))],
-    )
+    known = [(name, value) for name, value in facts.items() if value not in (None, "", [], {})]
+    return _table(("", ""), [(_plain(name), _code(_flat(value))) for name, value in known])
+
+
+def _flat(value: object) -> object:
+    return json.dumps(value, ensure_ascii=False, default=str) if isinstance(value, (list, dict)) else value
 
 
 def _error(each: Mapping[str, object]) -> tuple[str, ...]:

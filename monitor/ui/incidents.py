@@ -192,9 +192,7 @@ def head(one: Incident, now: datetime, zone: tzinfo, window: str, *, silent: boo
     """Its name, and one sentence of where it stands."""
     css = "unknown" if silent and one.open else look(_HEALTH[one.severity]).css if one.open else "ok"
     lasted = _lasted(one, now)
-    who = (
-        f"{plural(len(one.projects), 'project')} {'is' if len(one.projects) == 1 else 'are'} hit" if one.projects else "It goes on"
-    )
+    who = f"{plural(len(one.projects), 'project')} hit" if one.projects else "Going on"
     if one.merged_into is not None:
         whole = (
             f'<a href="{link("incidents", incident=str(one.merged_into), window=window)}" target="_self">INC-{one.merged_into}</a>'
@@ -205,7 +203,7 @@ def head(one: Incident, now: datetime, zone: tzinfo, window: str, *, silent: boo
     else:
         taken = f"{one.acknowledged_by or 'somebody'} has taken it" if one.acknowledged_at else "nobody has taken it yet"
         began = since(one.first_bad_at, now, zone)
-        then = escape(f"{who if not silent else 'Before the silence: ' + who[:1].lower() + who[1:]} {began}; {taken}.")
+        then = escape(f"{'Before the silence: ' if silent else ''}{who} {began}; {taken}.")
     again = (
         f'<span class="tag flag">came back {"once" if one.reopened == 1 else f"{one.reopened} times"}</span>'
         if one.reopened

@@ -177,7 +177,7 @@ def test_red_marks_lead_to_their_evidence(visit: Visit, store: Store) -> None:
 def test_one_incident_tells_cause_next_step_owner_and_who_is_hit(visit: Visit, store: Store) -> None:
     page = visit_one(visit, burnt(store)[0])
     assert "Key “backend” of legacy: key refused" in page.text
-    assert "1 project is hit since" in page.text
+    assert "1 project hit since" in page.text
     assert "nobody has taken it yet" in page.text
     assert "See in platform.openai.com" in page.text
     assert "Found after (MTTD) 20 s" in page.text
