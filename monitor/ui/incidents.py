@@ -1,6 +1,6 @@
 """Pieces of pages about incidents. Texts from outside are escaped here, as in `blocks`."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
@@ -262,18 +262,22 @@ def times(one: Incident, now: datetime, zone: tzinfo) -> None:
 
 def who(one: Incident, window: str) -> None:
     """Everybody who is or was hit."""
-    groups: list[tuple[str, list[str]]] = [
-        ("Projects", [_project(name, window) for name in one.projects]),
-        ("Services", [escape(name) for name in one.services]),
-        ("Owners", [escape(name) for name in one.owners]),
-        ("Environments", [escape(name) for name in one.environments]),
-        ("Keys", [_key(name, window) for name in one.keys]),
-        ("Models", [f'<span class="mono">{escape(name)}</span>' for name in one.models]),
+    groups: list[tuple[str, tuple[str, ...], Callable[[str, str], str]]] = [
+        ("Projects", one.projects, _project),
+        ("Services", one.services, _plain),
+        ("Owners", one.owners, _plain),
+        ("Environments", one.environments, _plain),
+        ("Keys", one.keys, _key),
+        ("Models", one.models, _plain),
     ]
-    rows = "".join(f"<span>{name}</span><div>{_names(names)}</div>" for name, names in groups if names)
+    rows = "".join(f"<span>{name}</span><div>{_names(names, shown, window)}</div>" for name, names, shown in groups if names)
     blocks.show(
         f'<div class="tree narrow">{rows}</div>' if rows else '<span class="soft">No project: only the monitor’s own checks.</span>'
     )
+
+
+def _plain(name: str, _: str) -> str:
+    return escape(name)
 
 
 def _project(name: str, window: str) -> str:
@@ -286,10 +290,11 @@ def _key(name: str, window: str) -> str:
     return f'<a href="{where}" target="_self">{escape(name)}</a>'
 
 
-def _names(names: Sequence[str]) -> str:
-    first = ", ".join(names[:_MOST_NAMES])
+def _names(names: Sequence[str], shown: Callable[[str, str], str], window: str) -> str:
+    """The first as links, the rest folded and without: two thousand links are sent again with every look."""
+    first = ", ".join(shown(name, window) for name in names[:_MOST_NAMES])
     rest = names[_MOST_NAMES:]
-    return first + (f"<details><summary>and {len(rest):,} more</summary>{', '.join(rest)}</details>" if rest else "")
+    return first + (f"<details><summary>and {len(rest):,} more</summary>{escape(', '.join(rest))}</details>" if rest else "")
 
 
 _MARKS = {

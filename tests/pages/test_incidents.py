@@ -185,6 +185,15 @@ def test_one_incident_tells_cause_next_step_owner_and_who_is_hit(visit: Visit, s
     assert 'href="project?project=legacy' in page.html
 
 
+def test_of_very_many_who_are_hit_each_is_named(visit: Visit, store: Store) -> None:
+    names = tuple(f"p-{number:04}" for number in range(500))
+    page = visit_one(visit, burnt(store, incident(store, projects=names))[0])
+    assert "500 projects hit since" in page.text
+    assert "and 460 more" in page.text
+    assert "p-0499" in page.text
+    assert page.html.count('href="project?') == 40
+
+
 def test_frozen_evidence_leads_to_the_raw_answers(visit: Visit, store: Store) -> None:
     page = visit_one(visit, burnt(store)[0])
     assert "Incorrect API key" in page.text
