@@ -5,21 +5,25 @@ All decisions are `monitor.domain.correlation`'s; here they get their facts, and
 
 import asyncio
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 
 from monitor.clock import Clock
+from monitor.domain.alerting import Silence
 from monitor.domain.correlation import OPEN_ALONE_AFTER, REOPEN_WITHIN, Fleet, correlate
 from monitor.domain.diagnosis import Context, Diagnosis, context_of, diagnose
+from monitor.domain.differential import ExperimentResult, same_key_elsewhere
 from monitor.domain.health import Health
 from monitor.domain.incidents import Cause, Event, EventKind, Ill, Incident
 from monitor.domain.inventory import Inventory, ProbeKind, Target
 from monitor.domain.observation import Observation
 from monitor.domain.taxonomy import FailureKind, Lane, Scope
+from monitor.domain.words import clock
+from monitor.openai_api.experiments import investigate
 from monitor.poller import Poller
-from monitor.store import incidents, intents, queries
+from monitor.store import incidents, intents, queries, silences
 from monitor.store.engine import Engine, StoreError
 from monitor.store.record import Recorded
 
@@ -39,7 +43,9 @@ _ILL = (Health.FAILING, Health.DEGRADED)
 class IncidentKeeper:
     """Folds what is ill into incidents, beside one poller."""
 
-    def __init__(self, engine: Engine, clock: Clock) -> None:
+    def __init__(self, engine: Engine, clock: Clock, tell: Callable[[datetime], object] = lambda _: None) -> None:
+        """`tell` is called after every fold, in the thread that writes: it decides who hears of what."""
+        self._tell = tell
         self._engine = engine
         self._clock = clock
         self._ill: dict[Target, Ill] = {}
@@ -47,6 +53,9 @@ class IncidentKeeper:
         """The last answer of everything that is ill."""
         self._asked: dict[tuple[str, bool], datetime] = {}
         """When the neighbours at a host were asked, free or paid."""
+        self._opened: list[Incident] = []
+        """New, and not yet looked into."""
+        self._investigations: set[asyncio.Task[None]] = set()
         self._inventory: Inventory | None = None
         self._fleet = Fleet.of(())
         self._neighbours: list[Target] = []
@@ -145,6 +154,11 @@ class IncidentKeeper:
             poller.ask_soon(self._neighbours)
             self._neighbours = []
         asked = await poller.in_thread(self.step)
+        opened, self._opened = self._opened, []
+        for incident in opened:
+            task = asyncio.create_task(self._investigate(poller, incident))
+            self._investigations.add(task)
+            task.add_done_callback(self._investigations.discard)
         poller.ask_soon([*asked, *self._doubtful()])
 
     def _doubtful(self) -> Iterator[Target]:
@@ -176,12 +190,16 @@ class IncidentKeeper:
         now = self._clock.now()
         asked = list(self._carry_out(now))
         if not self._ill and not self.open_ones:
+            self._tell(now)
             return asked
         lately = incidents.recently_resolved(self._engine, now - REOPEN_WITHIN) if self._ill else []
         changes = correlate(tuple(self._ill.values()), self._fleet, self.open_ones, lately, now, self._describe)
         if changes:
-            incidents.apply(self._engine, changes, now)
+            stored = incidents.apply(self._engine, changes, now)
+            fresh = zip(stored, changes, strict=True)
+            self._opened += [made for made, change in fresh if change.events and change.events[0].kind is EventKind.OPENED]
             self.open_ones = incidents.open_ones(self._engine)
+        self._tell(now)
         return asked
 
     def _carry_out(self, now: datetime) -> Iterator[Target]:
@@ -193,8 +211,81 @@ class IncidentKeeper:
                 self.open_ones = incidents.open_ones(self._engine)
             elif intent.kind == "comment" and intent.incident_id is not None:
                 incidents.add_event(self._engine, intent.incident_id, Event(now, EventKind.COMMENT, intent.text or "", intent.by))
+            elif intent.kind == "silence" and intent.until is not None and intent.until > now:
+                quiet = Silence(
+                    starts=now,
+                    until=intent.until,
+                    by=intent.by,
+                    text=intent.text,
+                    project=intent.project,
+                    incident_id=intent.incident_id,
+                )
+                silences.add(self._engine, quiet)
+                if intent.incident_id is not None:
+                    said = f"Silent until {clock(intent.until)}. {intent.text}".strip()
+                    incidents.add_event(self._engine, intent.incident_id, Event(now, EventKind.SILENCED, said, intent.by))
+            elif intent.kind == "end_silence" and intent.silence_id is not None:
+                silences.end(self._engine, intent.silence_id, now, intent.by)
             elif intent.kind == "probe_now" and self._inventory is not None:
                 yield from (check.target for check in self._inventory.checks if check.target.project == intent.project)
+
+    # Experiments ----------------------------------------------------------------------------------------------------------------
+
+    async def _investigate(self, poller: Poller, incident: Incident) -> None:
+        """Ask the few questions that tell causes apart, once, and sharpen the diagnosis of a new incident."""
+        seen = next(
+            (each for each in self._said.values() if each.failure is incident.failure and _is_of(each.target, incident)), None
+        )
+        base = poller.request(seen.target) if seen else None
+        if seen is None or base is None or incident.cause.scope not in (Scope.KEY, Scope.MODEL, Scope.PROJECT):
+            return
+        good = self._known_good(seen.target)
+        project = self._fleet.projects.get(seen.target.project or "")
+        key = next((each for each in project.keys if each.label == seen.target.key), None) if project else None
+        context = context_of(seen, at=seen.at, now=self._clock.now(), project=project, key=key, since=incident.first_bad_at)
+        try:
+            diagnosis, results = await investigate(
+                poller.client,
+                incident.failure,
+                seen,
+                base,
+                poller.request(good) if good else None,
+                context,
+                same_organization=self._fleet.organization(good) == self._fleet.organization(seen.target) if good else None,
+                same_key_as=same_key_elsewhere(seen.target, self._fleet.projects.values()),
+                model=seen.target.model or (project.models[0] if project and project.models else None),
+            )
+            if results:
+                asked = "; ".join(f"{each.kind.value.replace('_', ' ')}: {_heard(each)}" for each in results)
+                event = Event(self._clock.now(), EventKind.EXPERIMENT, f"Asked to tell causes apart: {asked}.")
+                await poller.in_thread(lambda: self._sharpen(incident, event, diagnosis))
+        except StoreError as error:
+            log.warning("what the experiments showed could not be recorded: %s", error)
+        except Exception:
+            log.exception("the experiments for INC-%s could not be made", incident.id)
+
+    def _known_good(self, target: Target) -> Target | None:
+        """A key of another project at the same host that is well."""
+        if self._inventory is None:
+            return None
+        ill = {(one.target.project, one.target.key) for one in self._ill.values()}
+        host = self._fleet.host(target)
+        for check in self._inventory.checks:
+            other = check.target
+            there = other.probe is ProbeKind.AUTH and other.project != target.project and self._fleet.host(other) == host
+            if there and (other.project, other.key) not in ill:
+                return other
+        return None
+
+    def _sharpen(self, incident: Incident, event: Event, diagnosis: Diagnosis) -> None:
+        if incident.id is None:
+            return
+        current = next((each for each in self.open_ones if each.id == incident.id), None)
+        same = current is not None and current.failure is incident.failure and current.cause == incident.cause
+        incidents.update(self._engine, incident.id, event, **({"diagnosis": diagnosis} if same else {}))
+        self.open_ones = incidents.open_ones(self._engine)
+
+    # Words ----------------------------------------------------------------------------------------------------------------------
 
     def _describe(self, cause: Cause, kind: FailureKind, members: tuple[Ill, ...]) -> Diagnosis:
         """The words for a cause, from the newest answer that says it."""
@@ -212,6 +303,17 @@ class IncidentKeeper:
         if cause.scope in (Scope.ORGANIZATION, Scope.OPENAI, Scope.MONITOR):
             return replace(context, project=None, key=None, last_four=None, model=None, project_id=None)
         return context
+
+
+def _is_of(target: Target, incident: Incident) -> bool:
+    return target.project in incident.projects and f"{target.project}/{target.key}" in incident.keys
+
+
+def _heard(result: ExperimentResult) -> str:
+    seen = result.observation
+    if seen is None:
+        return "could not be asked"
+    return seen.failure.value if seen.failure else "ok"
 
 
 def _state(one: Ill | None) -> tuple[object, ...] | None:

@@ -289,6 +289,16 @@ class Poller:
             if other.ill is lane and urlsplit(other.base_url).netloc == wave[0] and not other.running and other.due > at:
                 self._plan(other, at)
 
+    @property
+    def client(self) -> ApiClient:
+        """The client that the checks use, for experiments beside them."""
+        return self._client
+
+    def request(self, target: Target) -> ProbeRequest | None:
+        """What a check of `target` would ask now; None for what is not watched."""
+        job = self._jobs.get(target)
+        return request_for(self._secrets, target, job.project, self._clock.now()) if job else None
+
     def ask_soon(self, targets: Iterable[Target]) -> None:
         """Ask these now instead of when they are due. What is running, unknown or beyond its budget is left out."""
         now = asyncio.get_running_loop().time()

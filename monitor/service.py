@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from httpx2 import AsyncBaseTransport
     from sqlalchemy import Engine
 
+    from monitor.notify.outbox import Teller
     from monitor.openai_api.client import ApiClient
     from monitor.poller import Poller
 
@@ -36,6 +37,7 @@ log = logging.getLogger(__name__)
 
 ROOT = Path(__file__).resolve().parent.parent
 DEMO_FOLDER = Path("data/demo")
+NOTIFY_EVERY = 2.0
 FORGET_EVERY = 3600.0
 """Seconds."""
 PROMPT_STOP = 8.0
@@ -101,6 +103,7 @@ def store_of(settings: Settings) -> "Iterator[Engine]":
 async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
     """Poll until a signal says stop (or, with `die_with_stdin`, the parent is gone). Raises `StoreError` where it cannot begin."""
     from monitor.incident_keeper import IncidentKeeper
+    from monitor.notify.outbox import Teller
     from monitor.openai_api.client import scrub_environment
     from monitor.poller import Poller
     from monitor.store.record import Writer
@@ -112,7 +115,8 @@ async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
     _on_signals(stop)
     with store_of(settings) as engine:
         async with api_client(settings) as client:
-            keeper = IncidentKeeper(engine, SystemClock())
+            teller = Teller(engine, settings)
+            keeper = IncidentKeeper(engine, SystemClock(), teller.tell)
             poller = Poller(
                 settings,
                 loaded.secrets,
@@ -185,6 +189,32 @@ def api_client(settings: Settings, transport: "AsyncBaseTransport | None" = None
         max_body=limits.max_body,
         transport=transport,
     )
+
+
+async def _notify(poller: "Poller", secrets: Secrets, teller: "Teller", engine: "Engine") -> None:
+    """Empty the outbox, ping the dead man's switch, and take over the channels of a configuration that was read again."""
+    from monitor.notify import dead_man
+    from monitor.notify.channels import Channels
+    from monitor.notify.outbox import deliver
+
+    settings, worker = poller.settings, f"{socket.gethostname()}:{os.getpid()}"
+    channels, pinged = Channels(settings, secrets), -dead_man.EVERY.total_seconds()
+    while True:
+        await asyncio.sleep(NOTIFY_EVERY)
+        if poller.settings is not settings:
+            settings = poller.settings
+            teller.configure(settings)
+            channels = Channels(settings, secrets)
+        try:
+            if channels.names:
+                await deliver(engine, channels, worker, SystemClock().now())
+        except StoreError as error:
+            log.warning("the outbox cannot be read: %s", error)
+        now = time.monotonic()
+        if settings.dead_man_url is not None and now - pinged >= dead_man.EVERY.total_seconds() and poller.store_error is None:
+            pinged = now
+            if (why := await dead_man.ping(settings.dead_man_url, secrets)) is not None:
+                log.warning("the dead man's switch could not be told: %s", why)
 
 
 async def _forget(poller: "Poller", engine: "Engine") -> None:

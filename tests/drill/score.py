@@ -25,12 +25,15 @@ class Score:
     """From the outage itself; what inference alone can see takes up to its interval."""
     incidents: int
     wanted: int
+    messages: tuple[str, ...]
+    """Why each was sent."""
     found: tuple[str, ...]
 
     @property
     def right(self) -> bool:
         """Whether all is as expected."""
-        return self.cause_right and self.scope_right and self.incidents == self.wanted
+        said = [reason for reason in self.messages if reason != "resolved"]
+        return self.cause_right and self.scope_right and self.incidents == self.wanted and len(said) == self.wanted
 
     def line(self) -> dict[str, Any]:
         """As JSON."""
@@ -42,6 +45,7 @@ class Score:
             "seconds_to_name": [round(seconds, 1) for seconds in self.seconds_to_name],
             "seconds_from_break": None if self.seconds_from_break is None else round(self.seconds_from_break, 1),
             "incidents": self.incidents,
+            "messages": list(self.messages),
             **more,
         }
 
@@ -69,6 +73,7 @@ def run(scenario: Scenario) -> Score:
                 seconds_from_break=max(((hit.named_at - broken_at).total_seconds() for hit in hits if hit.named_at), default=None),
                 incidents=len(made),
                 wanted=len(scenario.expected),
+                messages=tuple(row.reason.value for row in stage.messages()),
                 found=tuple(f"{one.cause.key} {one.failure.value}" for one in made),
             )
         )
@@ -91,6 +96,7 @@ def _match(expected: Expected, made: list[Incident]) -> Incident | None:
 def noise(days: int) -> dict[str, Any]:
     """Background noise: 1 % timeouts and 5xx, now and then a single 401. Nobody wants to hear of it."""
     made: list[Incident] = []
+    said: list[str] = []
 
     async def act(stage: Stage) -> None:
         stage.world.trouble("server.error", share=0.006)
@@ -98,6 +104,12 @@ def noise(days: int) -> dict[str, Any]:
         stage.world.trouble("auth.invalid_key", share=0.0002)
         await stage.live(days=days)
         made.extend(stage.incidents())
+        said.extend(row.reason.value for row in stage.messages())
 
     perform(act, every="1h")
-    return {"days": days, "incidents": len(made), "found": [f"{one.cause.key} {one.failure.value}" for one in made]}
+    return {
+        "days": days,
+        "incidents": len(made),
+        "messages": len(said),
+        "found": [f"{one.cause.key} {one.failure.value}" for one in made],
+    }

@@ -14,9 +14,11 @@ from monitor.domain.incidents import Incident
 from monitor.emulator.app import create_app
 from monitor.emulator.world import World
 from monitor.incident_keeper import IncidentKeeper
+from monitor.notify.outbox import Teller
 from monitor.openai_api.transport import in_process
 from monitor.poller import Poller
-from monitor.store import incidents, meta
+from monitor.store import incidents, meta, outbox
+from monitor.store.outbox import DeliveryRow, DeliveryState
 from monitor.store.record import Writer
 
 START = datetime(2026, 11, 23, 2, tzinfo=UTC)
@@ -65,6 +67,11 @@ class Stage:
         """Every incident there ever was, oldest first."""
         return sorted(incidents.find(self.engine), key=lambda incident: incident.id or 0)
 
+    def messages(self) -> list[DeliveryRow]:
+        """What was put into the outbox, oldest first."""
+        rows = outbox.log(self.engine, limit=10_000)
+        return [row for row in reversed(rows) if row.state is not DeliveryState.NOT_SENT]
+
     def write_secret(self, name: str, secret: str) -> None:
         """What a deployment does."""
         (self.folder / f"{name}-web.key").write_text(secret)
@@ -81,7 +88,7 @@ def _configuration(folder: Path, models: dict[str, tuple[str, ...]], every: str 
         text += f'base_url = "{host_of(name)}"\nowner = "team-{name}"\nmodels = [{listed}]\n'
         for key in keys:
             text += f'[[projects.keys]]\nlabel = "{key}"\nsecret = "file:{name}-{key}.key"\n'
-    return text
+    return text + '[[channels]]\nname = "drill"\nurl = "env:DRILL_CHANNEL"\n[[routes]]\nchannel = "drill"\n'
 
 
 def _build(world: World, folder: Path) -> None:
@@ -108,10 +115,10 @@ def perform(
         world = World(lambda: clock.now().timestamp())
         _build(world, folder)
         (folder / "monitor.toml").write_text(_configuration(folder, models or {}, every))
-        loaded = service.load(None, {}, folder)
+        loaded = service.load(None, {"DRILL_CHANNEL": "json://127.0.0.1:9"}, folder)
         with service.store_of(loaded.settings) as engine:
             async with service.api_client(loaded.settings, in_process(create_app(world))) as client:
-                keeper = IncidentKeeper(engine, clock)
+                keeper = IncidentKeeper(engine, clock, Teller(engine, loaded.settings).tell)
                 poller = Poller(
                     loaded.settings, loaded.secrets, clock=clock, client=client, writer=Writer(engine), salt=meta.salt(engine),
                     reload=loaded.reloader(), watch=keeper.note,
