@@ -1,21 +1,27 @@
 """The schema: from nothing, from an older version, and never from a newer one."""
 
+import contextlib
+import sqlite3
 import subprocess
 import sys
 import threading
 from pathlib import Path
 
 import pytest
+from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
+from sqlalchemy import Engine
 
+from monitor.store import maintenance, queries
 from monitor.store.engine import Problem, StoreError, open_engine, reading, writing
 from monitor.store.migrate import FOLDER, REVISIONS, current, migrate
+from monitor.store.record import Writer
 from monitor.store.tables import PROBES, metadata
 from tests.store.conftest import Store
-from tests.store.helpers import ProbeKind
+from tests.store.helpers import START, ProbeKind, incident, inventory, opened, seed, span, sqlite_url
 
 
 def test_the_migrated_schema_is_the_one_the_code_means(store: Store) -> None:
@@ -76,6 +82,45 @@ def test_two_processes_may_open_and_migrate_a_new_file_at_once(url: str, attempt
         thread.join(60)
     assert failures == []
     assert current(open_engine(url)) == REVISIONS[-1]
+
+
+def test_a_database_of_the_first_schema_keeps_everything(tmp_path: Path) -> None:
+    told = tmp_path / "told.db"
+    known = inventory("checkout", "search")
+    seed(sqlite_url(told), known, START, span("2h"), span("10m"), {"search": "ok 401 401"})
+    engine = open_engine(sqlite_url(tmp_path / "monitor.db"))
+    _upgrade_to(engine, "0001")
+    with contextlib.closing(sqlite3.connect(tmp_path / "monitor.db", isolation_level=None)) as raw:
+        tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'alembic_version'"
+        columns = {
+            name: ", ".join(f'"{row[1]}"' for row in raw.execute(f"PRAGMA table_info({name})"))
+            for (name,) in raw.execute(tables).fetchall()
+        }
+        raw.execute("ATTACH ? AS told", (str(told),))
+        for name, some in columns.items():
+            raw.execute(f"INSERT OR REPLACE INTO main.{name} ({some}) SELECT {some} FROM told.{name}")
+        raw.execute("DETACH told")
+        before = {name: raw.execute(f"SELECT {some} FROM {name}").fetchall() for name, some in columns.items()}
+    assert {name for name, rows in before.items() if rows} >= {"projects", "keys", "observations", "transitions", "target_states"}
+    assert current(engine) == "0001"
+    migrate(engine)
+    assert current(engine) == REVISIONS[-1]
+    with contextlib.closing(sqlite3.connect(tmp_path / "monitor.db")) as raw:
+        assert {name: raw.execute(f"SELECT {some} FROM {name}").fetchall() for name, some in columns.items()} == before
+    assert maintenance.check(engine) == []
+    other = open_engine(sqlite_url(told))
+    assert Writer(engine).states() == Writer(other).states()
+    assert queries.fleet(engine, START) == queries.fleet(other, START)
+    opened(engine, incident("search"))
+    assert len(queries.incidents(engine, project="search")) == 1
+
+
+def _upgrade_to(engine: Engine, revision: str) -> None:
+    config = Config()
+    config.set_main_option("script_location", str(FOLDER))
+    with engine.begin() as connection:
+        config.attributes["connection"] = connection
+        command.upgrade(config, revision)
 
 
 def test_a_start_with_nothing_to_do_imports_neither_alembic_nor_pandas(store: Store) -> None:

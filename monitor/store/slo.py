@@ -1,0 +1,104 @@
+"""What service levels are counted from: sums of buckets over a window, for one project or for all."""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from monitor.domain.inventory import ProbeKind
+from monitor.domain.sli import OBJECTIVE, BurnAlert, Counts, burn_alerts, by_lane, whole, windows
+from monitor.domain.taxonomy import FailureKind, Lane
+from monitor.domain.timeline import Window, from_ms, to_ms
+from monitor.store import codec, tables
+from monitor.store.dialect import Int
+from monitor.store.engine import reading
+from monitor.store.frames import frame
+from monitor.store.tables import FLEET, HOUR, MINUTE, PROBES, QUARTER
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_PROBE_OF = {code: probe for probe, code in PROBES.items()}
+
+
+@dataclass(frozen=True, slots=True)
+class Level:
+    """The valid checks of one project in a window."""
+
+    whole: Counts
+    lanes: Mapping[Lane, Counts]
+    since: datetime
+    """The first bucket of the window that holds anything: a project of yesterday has no 90 days."""
+
+
+def levels(engine: Engine, window: Window, project: str | None = None) -> dict[str, Level]:
+    """The valid checks of every configured project, or of one, by name; without any check in the window it is missing.
+
+    Read from buckets of a minute for windows of up to half a day, of a quarter hour up to two, else of an hour: the window's edges
+    are true to one of those.
+    """
+    grain = MINUTE if window.length <= timedelta(hours=12) else QUARTER if window.length <= timedelta(days=2) else HOUR
+    counted, failed = tables.buckets[grain], tables.failures[grain]
+    c, f, p = counted.c, failed.c, tables.projects.c
+    checks: dict[int, dict[ProbeKind, Counts]] = defaultdict(dict)
+    failures: dict[int, dict[FailureKind, int]] = defaultdict(dict)
+    since: dict[int, int] = {}
+    names = sa.select(p.id, p.name).where(p.active == 1)
+    if project is not None:
+        names = names.where(p.name == codec.clean(project))
+    with reading(engine) as connection:
+        known = dict(connection.execute(names).all())
+        if not known:
+            return {}
+        one = next(iter(known)) if project is not None else None
+        sums = (c.project_id, c.probe, sa.func.sum(c.ok), sa.func.sum(c.failed), sa.func.min(c.start))
+        for number, probe, ok, bad, first in connection.execute(_within(counted, window, grain, one, *sums).group_by(*sums[:2])):
+            checks[number][_PROBE_OF[probe]] = Counts(ok, bad)
+            since[number] = min(first, since.get(number, first))
+        told = (f.project_id, f.failure, sa.func.sum(f.count))
+        for number, failure, count in connection.execute(_within(failed, window, grain, one, *told).group_by(*told[:2])):
+            kind = codec.kind_of(failure) or FailureKind.UNKNOWN
+            failures[number][kind] = failures[number].get(kind, 0) + count
+    return {
+        name: Level(whole(checks[number], failures[number]), by_lane(checks[number], failures[number]), from_ms(since[number]))
+        for number, name in sorted(known.items(), key=lambda each: each[1])
+        if number in checks
+    }
+
+
+def lane_counts(engine: Engine, window: Window, project: str | None = None) -> "pd.DataFrame":
+    """Valid checks by lane: `project, lane, ok, failed`. The six lamps, in order; a lane that nothing proved has two zeros."""
+    found = levels(engine, window, project)
+    rows = [(name, lane.value, counts.ok, counts.failed) for name, level in found.items() for lane, counts in level.lanes.items()]
+    return frame(("project", "lane", "ok", "failed"), rows)
+
+
+def burning(
+    engine: Engine, now: datetime, objective: float = OBJECTIVE, project: str | None = None
+) -> dict[str, tuple[BurnAlert, ...]]:
+    """The projects that spend their budget too fast now, by name, with the rules that say so."""
+    by_length = {length: levels(engine, Window.last(length, now), project) for length in windows()}
+    found = {
+        name: burn_alerts({length: there[name].whole for length, there in by_length.items() if name in there}, objective)
+        for name in by_length[max(by_length)]
+    }
+    return {name: alerts for name, alerts in found.items() if alerts}
+
+
+def _within(table: sa.Table, window: Window, grain: int, project_id: int | None, *columns: Any) -> sa.Select[Any]:
+    """The buckets of the window: one stretch for all projects, or a seek for each bucket of one, because time comes first."""
+    c, start, end = table.c, to_ms(window.start), to_ms(window.end)
+    first = start - start % grain
+    if project_id is None:
+        return sa.select(*columns).where(c.start >= first, c.start < end, c.project_id != FLEET)
+    oldest, newest = (sa.select(extreme(c.start)).scalar_subquery() for extreme in (sa.func.min, sa.func.max))
+    begin = sa.literal(first, Int)
+    # Nothing is sought before or after what is stored: a window may be of any length.
+    one = sa.select(sa.case((begin < oldest, oldest), else_=begin).label("start")).cte("starts", recursive=True)
+    following = one.c.start + grain
+    starts = one.union_all(sa.select(following).where(following < end, following <= newest))
+    return sa.select(*columns).join_from(starts, table, sa.and_(c.start == starts.c.start, c.project_id == project_id))
