@@ -15,6 +15,10 @@ from monitor.domain.taxonomy import Lane, Scope
 from monitor.domain.words import clock, duration
 
 
+CALM = timedelta(minutes=3)
+"""From the end of an incident to the message that says so: much of what ends comes back at once."""
+
+
 class NotifyReason(StrEnum):
     """Why a message was sent, or was not."""
 
@@ -343,6 +347,8 @@ def _of_resolved(incident: Incident, resolved_at: datetime, silences: Sequence[Q
         return _no(
             NotifyReason.FLAPPING, f"came back {often}: it is called over if it stays so until {clock(stable_at)}", stable_at
         )
+    if now < (calm_at := resolved_at + CALM):
+        return _no(NotifyReason.TOO_SOON, f"is called over if it stays so until {clock(calm_at)}", calm_at)
     return _yes(NotifyReason.RESOLVED, f"{incident.id}:{incident.reopened}:resolved", "is over, and this channel was told of it")
 
 

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.domain.alerting import (
+    CALM,
     Decision,
     MaintenanceWindow,
     NotifyReason,
@@ -75,7 +76,7 @@ def quiet(*silences: Silence, windows: tuple[MaintenanceWindow, ...] = (), now: 
 
 
 FIRST, RESOLVED, REMINDER = sent(R.FIRST, 9 * MINUTE), sent(R.RESOLVED, 5 * MINUTE), sent(R.REMINDER, HOUR)
-OVER = {"resolved_at": NOW - MINUTE, "ill": 0}
+OVER = {"resolved_at": NOW - CALM, "ill": 0}
 TAKEN = {"acknowledged_at": NOW - 4 * MINUTE, "acknowledged_by": "Ada"}
 ESCALATES = replace(ROUTE, escalate_after=timedelta(minutes=30))
 OLD = {"opened_at": NOW - 31 * MINUTE}

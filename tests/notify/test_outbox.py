@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Engine
 
 from monitor.config import Settings, load_settings
-from monitor.domain.alerting import NotifyReason, Silence
+from monitor.domain.alerting import CALM, NotifyReason, Silence
 from monitor.domain.incidents import Event, EventKind, Incident, Severity
 from monitor.notify.channels import Channels
 from monitor.notify.outbox import RETRIES, Teller, deliver
@@ -77,8 +77,8 @@ async def test_an_incident_is_told_once_and_called_over_once(engine: Engine, set
     assert [teller.tell(NOW + second * timedelta(seconds=1)) for second in range(3)] == [1, 0, 0]
     assert await deliver(engine, post, "a", NOW) == 1
     over(engine, one, NOW + MINUTE)
-    assert [teller.tell(NOW + MINUTE), teller.tell(NOW + 2 * MINUTE)] == [1, 0]
-    assert await deliver(engine, post, "a", NOW + 2 * MINUTE) == 1
+    assert [teller.tell(NOW + MINUTE + after) for after in (timedelta(), CALM, CALM + MINUTE)] == [0, 1, 0]
+    assert await deliver(engine, post, "a", NOW + 2 * MINUTE + CALM) == 1
     assert post.given == [("chat", "Critical"), ("chat", "Over")]
     timeline = incidents.record(engine, one.id).events
     assert [each.text.partition(" ·")[0] for each in timeline if each.kind is EventKind.NOTIFIED] == [
@@ -100,8 +100,8 @@ async def test_several_pollers_say_one_thing_once(engine: Engine, settings) -> N
     over(engine, one, NOW + timedelta(hours=9))
     over(engine, other, NOW + timedelta(hours=9))
     for teller in reversed(tellers):
-        teller.tell(NOW + timedelta(hours=9))
-    await deliver(engine, post, "a", NOW + timedelta(hours=9))
+        teller.tell(NOW + timedelta(hours=9) + CALM)
+    await deliver(engine, post, "a", NOW + timedelta(hours=9) + CALM)
     for channel in ("chat", "mail"):
         said = [opening for name, opening in post.given if name == channel]
         assert sorted(said) == sorted(["Critical", "Still open", "Still open", "Over"] * 2)
@@ -186,9 +186,9 @@ async def test_a_message_that_comes_too_late_gives_way_to_the_later_one(engine: 
     teller.tell(NOW)
     await deliver(engine, post, "a", NOW)
     over(engine, one, NOW + timedelta(seconds=30))
-    teller.tell(NOW + timedelta(seconds=30))
+    teller.tell(NOW + timedelta(seconds=30) + CALM)
     post.down.clear()
-    assert await deliver(engine, post, "a", NOW + MINUTE) == 1
+    assert await deliver(engine, post, "a", NOW + MINUTE + CALM) == 1
     assert post.given == [("chat", "Critical"), ("chat", "Over")]
     states = {row.reason: row.state for row in outbox.log(engine, one.id)}
     assert states == {R.FIRST: DeliveryState.FAILED, R.RESOLVED: DeliveryState.DELIVERED}
