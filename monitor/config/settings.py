@@ -32,6 +32,7 @@ from monitor.config.values import (
 from monitor.domain.health import HealthPolicy
 from monitor.domain.inventory import ProbeKind
 from monitor.domain.redact import redact
+from monitor.domain.sli import OBJECTIVE
 
 
 class Table(BaseModel):
@@ -99,6 +100,13 @@ class HealthOverrides(Table):
                 raise wrong(f"needs both {a} and {b}, or neither", "Write the other one too: the two belong together.")
         HealthSettings(**self.model_dump(exclude_none=True))
         return self
+
+
+class SloSettings(Table):
+    """What is promised."""
+
+    objective: Annotated[StrictFloat, Field(ge=0.5, lt=1)] = OBJECTIVE
+    """The part of the valid checks that shall be good."""
 
 
 class Budget(Table):
@@ -273,6 +281,7 @@ class MonitorTable(Table):
     metrics: MetricsSettings = MetricsSettings()
     retention: Retention = Retention()
     health: HealthSettings = HealthSettings()
+    slo: SloSettings = SloSettings()
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:
