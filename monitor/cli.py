@@ -8,10 +8,10 @@ import os
 import sys
 from collections.abc import Iterator
 from dataclasses import asdict
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
 
 import typer
 from rich.console import Console
@@ -25,6 +25,7 @@ from monitor.config import ConfigErrors
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from monitor.domain.incidents import Incident
     from monitor.domain.inventory import Inventory
     from monitor.domain.observation import Observation, WireAnswer
     from monitor.service import Loaded
@@ -479,6 +480,123 @@ def _ask_control(base_url: str) -> "WireAnswer":
 
     scrub_environment()
     return asyncio.run(ask())
+
+
+# Incidents ------------------------------------------------------------------------------------------------------------------------
+
+
+@app.command("incidents")
+def list_incidents(
+    since: Annotated[str, typer.Option(help="How far back, such as 24h or 7d.")] = "7d",
+    only_open: Annotated[bool, typer.Option("--open", help="Only those that go on.")] = False,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """The incidents of the last days, newest first."""
+    from monitor.config.values import parse_duration
+    from monitor.domain.words import duration
+    from monitor.store import incidents
+
+    try:
+        length = parse_duration(since)
+    except ValueError as error:
+        _refuse(f"--since {since}: {error}.")
+    now = SystemClock().now()
+    with _reading(config) as (engine, _):
+        found = [each for each in incidents.find(engine, since=now - length, open_only=only_open) if each.merged_into is None]
+    if as_json:
+        for each in found:
+            _line(_incident_line(each))
+        return
+    table = Table("incident", "severity", "since", "lasted", "what", "projects", "taken by", box=None, pad_edge=False)
+    for each in found:
+        lasted = ((each.resolved_at or now) - each.first_bad_at).total_seconds()
+        table.add_row(
+            f"INC-{each.id}",
+            f"[{'red' if each.severity == 'critical' else 'yellow'}]{each.severity.value}[/]" if each.open else "[dim]over[/]",
+            f"{each.first_bad_at:%Y-%m-%d %H:%M} UTC",
+            duration(lasted),
+            escape(each.title),
+            str(len(each.projects)),
+            escape(each.acknowledged_by or ""),
+        )
+    out.print(table if found else f"No incident in the last {since}.")
+
+
+def _incident_line(each: "Incident") -> dict[str, Any]:
+    from monitor.domain import postmortem
+
+    def seconds(length: timedelta | None) -> float | None:
+        return None if length is None else round(length.total_seconds(), 1)
+
+    def moment(at: datetime | None) -> str | None:
+        return at.isoformat(timespec="seconds").replace("+00:00", "Z") if at else None
+
+    return {
+        "incident": each.id,
+        "title": each.title,
+        "severity": each.severity.value,
+        "open": each.open,
+        "failure": each.failure.value,
+        "lane": each.failure.lane.value,
+        "scope": each.cause.scope.value,
+        "subject": each.cause.subject,
+        "first_bad_at": moment(each.first_bad_at),
+        "opened_at": moment(each.opened_at),
+        "acknowledged_at": moment(each.acknowledged_at),
+        "acknowledged_by": each.acknowledged_by,
+        "resolved_at": moment(each.resolved_at),
+        "mttd_seconds": seconds(postmortem.mttd(each)),
+        "mtta_seconds": seconds(postmortem.mtta(each)),
+        "mttr_seconds": seconds(postmortem.mttr(each)),
+        "projects": list(each.projects),
+        "services": list(each.services),
+        "owners": list(each.owners),
+        "summary": each.diagnosis.summary,
+        "next_step": each.diagnosis.next_step,
+    }
+
+
+@app.command()
+def incident(
+    number: Annotated[str, typer.Argument(metavar="ID", help="Such as 12 or INC-12.")],
+    form: Annotated[Literal["md", "json"], typer.Option("--format", help="Markdown for people, JSON for programs.")] = "md",
+    config: Config = None,
+) -> None:
+    """One incident with its timeline and evidence, ready for a post-mortem."""
+    from monitor.domain import postmortem
+    from monitor.store import incidents
+
+    digits = number.upper().removeprefix("INC-")
+    with _reading(config) as (engine, _):
+        record = incidents.record(engine, int(digits)) if digits.isascii() and digits.isdigit() and len(digits) < 19 else None
+    if record is None:
+        _refuse(f"There is no incident {number}. `monitor incidents` lists them.")
+    sys.stdout.write((postmortem.as_json(record) if form == "json" else postmortem.markdown(record)).rstrip() + "\n")
+
+
+@app.command()
+def notify(
+    test: Annotated[bool, typer.Option("--test", help="Send a test message to every channel.")] = False,
+    config: Config = None,
+) -> None:
+    """Who is told what: the configured channels, or with --test a message to each. Exit code 1 when one does not take it."""
+    from monitor.notify import channels
+
+    _log(logging.ERROR)
+    loaded = _loaded(config)
+    if not loaded.settings.channels:
+        _refuse("No channel is configured. Add [[channels]] and [[routes]] to monitor.toml; monitor.example.toml shows how.")
+    if not test:
+        for channel in loaded.settings.channels:
+            out.print(f"{escape(channel.name)}  {escape(str(channel.url))}")
+        out.print("With --test a message is sent to each.")
+        return
+    results = channels.test(loaded.settings, loaded.secrets)
+    for name, error in results:
+        out.print(f"{escape(name)}: " + ("[green]taken[/]" if error is None else f"[red]not taken[/]: {escape(error)}"))
+    if any(error is not None for _, error in results):
+        raise SystemExit(Exit.FAILED)
 
 
 # The database ---------------------------------------------------------------------------------------------------------------------

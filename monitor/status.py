@@ -6,7 +6,7 @@ from typing import Any
 
 from monitor.domain.health import Health
 from monitor.domain.taxonomy import LAMPS
-from monitor.store import queries
+from monitor.store import incidents, queries
 from monitor.store.engine import Engine
 
 
@@ -22,6 +22,10 @@ def lines(engine: Engine, now: datetime) -> Iterator[dict[str, Any]]:
         "demo": bool(beat and beat.demo),
         "config_error": beat.config_error if beat else None,
     }
+    worst: dict[str, int] = {}
+    for incident in sorted(incidents.open_ones(engine), key=lambda each: -each.severity.rank):
+        for name in incident.projects:
+            worst.setdefault(name, incident.id or 0)
     for project in queries.fleet(engine, now):
         health = Health.UNKNOWN if late else project.health
         ill = not late and project.worst is not None and project.worst.failure is not None
@@ -32,7 +36,7 @@ def lines(engine: Engine, now: datetime) -> Iterator[dict[str, Any]]:
             "since": _time(project.since),
             "lanes": {lane.value: (Health.UNKNOWN if late else project.lamps[lane].health).value for lane in LAMPS},
             "failure": project.worst.failure.value if ill and project.worst and project.worst.failure else None,
-            "incident": None,
+            "incident": worst.get(project.name),
         }
 
 

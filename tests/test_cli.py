@@ -314,3 +314,14 @@ def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     )  # fmt: skip
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""
+
+
+def test_incidents_and_notify_before_anything_happened(house: Path) -> None:
+    assert monitor("incidents", cwd=house).returncode == 2  # no database yet
+    assert monitor("poll", "--once", cwd=house).returncode == 0
+    assert (monitor("incidents", "--json", cwd=house).stdout, monitor("incidents", cwd=house).returncode) == ("", 0)
+    for words in (["incident", "12"], ["incident", "INC-x"], ["incidents", "--since", "soon"], ["notify", "--test"]):
+        done = monitor(*words, cwd=house)
+        assert done.returncode == 2
+        assert done.stderr
+        assert "Traceback" not in done.stderr
