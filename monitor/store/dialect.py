@@ -44,7 +44,7 @@ def insert(engine: Engine, table: Table, columns: Sequence[str] | None = None, *
 
 
 def insert_new(engine: Engine, table: Table) -> Any:
-    """An insert that leaves alone what is there already under any unique key: its `rowcount` tells."""
+    """An insert that leaves alone what is there already under any unique key: what it returns are the new rows."""
     return _inserting(engine)(table).on_conflict_do_nothing()
 
 

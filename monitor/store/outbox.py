@@ -137,7 +137,7 @@ def _enqueue(engine: Engine, connection: Connection, message: NewMessage, now: i
         "due_at": now,
         "attempts": 0,
     }
-    return int(connection.execute(dialect.insert_new(engine, outbox).values(row)).rowcount)
+    return len(connection.execute(dialect.insert_new(engine, outbox).values(row).returning(outbox.c.id)).all())
 
 
 def not_sent(engine: Engine, decisions: Sequence[NotSent], now: datetime) -> int:
@@ -183,9 +183,11 @@ def claim(engine: Engine, worker: str, now: datetime, limit: int = 20, lease: ti
             return []
     some = sa.select(c.id).where(*due).order_by(c.due_at, c.id).limit(limit).with_for_update(skip_locked=True)
     with writing(engine) as connection:
+        # Not as a subquery of the update: PostgreSQL may ask that again for each row, and then takes more than the limit.
+        numbers = connection.execute(some).scalars().all()
         taken = connection.execute(
             sa.update(outbox)
-            .where(c.id.in_(some), *due)
+            .where(c.id.in_(numbers), *due)
             .values(worker=codec.clean(worker), due_at=to_ms(now + lease), attempts=c.attempts + 1)
             .returning(c.id, c.incident_id, c.channel, c.reason, c.subject, c.body, c.attempts, c.at)
         )
