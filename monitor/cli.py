@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
 from enum import IntEnum
 from pathlib import Path
@@ -493,15 +493,10 @@ def list_incidents(
     config: Config = None,
 ) -> None:
     """The incidents of the last days, newest first."""
-    from monitor.config.values import parse_duration
     from monitor.domain.words import duration
     from monitor.store import incidents
 
-    try:
-        length = parse_duration(since)
-    except ValueError as error:
-        _refuse(f"--since {since}: {error}.")
-    now = SystemClock().now()
+    length, now = _length(since), SystemClock().now()
     with _reading(config) as (engine, _):
         found = [each for each in incidents.find(engine, since=now - length, open_only=only_open) if each.merged_into is None]
     if as_json:
@@ -573,6 +568,61 @@ def incident(
     if record is None:
         _refuse(f"There is no incident {number}. `monitor incidents` lists them.")
     sys.stdout.write((postmortem.as_json(record) if form == "json" else postmortem.markdown(record)).rstrip() + "\n")
+
+
+@app.command()
+def replay(
+    since: Annotated[str, typer.Option(help="How far back, such as 24h or 7d.")] = "7d",
+    project: Annotated[str | None, typer.Option(help="Only this project.")] = None,
+    fail_after: Annotated[int | None, typer.Option(help="Failures among the last --fail-window checks.", min=1, max=21)] = None,
+    fail_window: Annotated[int | None, typer.Option(min=1, max=21)] = None,
+    definitive_fail_after: Annotated[
+        int | None, typer.Option(help="The same in a row, for causes that settle themselves.", min=1, max=21)
+    ] = None,
+    recover_after: Annotated[int | None, typer.Option(help="Successes in a row.", min=1, max=21)] = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Read stored observations again under another policy: which incidents would have opened? Nothing is changed."""
+    from monitor import replay as replaying
+    from monitor.domain.timeline import Window
+    from monitor.domain.words import duration
+    from monitor.store import incidents
+
+    length, now = _length(since), SystemClock().now()
+    asked = {
+        "fail_after": fail_after,
+        "fail_window": fail_window,
+        "definitive_fail_after": definitive_fail_after,
+        "recover_after": recover_after,
+    }
+    with _reading(config) as (engine, loaded):
+        try:
+            changed: dict[str, Any] = {name: value for name, value in asked.items() if value is not None}
+            policy = replace(loaded.settings.health_policy, **changed)
+        except ValueError as error:
+            _refuse(f"That is no policy: {error}.")
+        made = replaying.result(engine, Window(now - length, now), policy, None, project)
+        real = [each for each in incidents.find(engine, since=now - length, project=project) if each.merged_into is None]
+    if as_json:
+        for each in made.alone:
+            _line(_incident_line(each))
+        return
+    table = Table("opened", "lasted", "severity", "what", box=None, pad_edge=False)
+    for each in made.alone:
+        lasted = ((each.resolved_at or now) - each.first_bad_at).total_seconds()
+        table.add_row(f"{each.opened_at:%Y-%m-%d %H:%M} UTC", duration(lasted), each.severity.value, escape(each.title))
+    out.print(table)
+    out.print(f"{made.observations} answers: {len(made.alone)} incidents under this policy, {len(real)} in fact.")
+
+
+def _length(text: str) -> timedelta:
+    from monitor.config.values import parse_duration
+
+    try:
+        return parse_duration(text)
+    except ValueError as error:
+        _refuse(f"--since {text}: {error}.")
 
 
 @app.command()

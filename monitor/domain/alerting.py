@@ -14,7 +14,6 @@ from monitor.domain.incidents import Incident, Severity
 from monitor.domain.taxonomy import Lane, Scope
 from monitor.domain.words import clock, duration
 
-
 CALM = timedelta(minutes=3)
 """From the end of an incident to the message that says so: much of what ends comes back at once."""
 
