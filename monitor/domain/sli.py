@@ -105,7 +105,8 @@ class Budget:
     @property
     def spent(self) -> float | None:
         """The part of the budget that is gone, from 0; 1 is all of it and more is overspent. None without data."""
-        return self.counts.failed / self.allowed if self.counts.valid else None
+        # Rounded, because 1 - 0.999 is not quite 0.001, and a budget that is just used is not overspent.
+        return round(self.counts.failed / self.allowed, 9) if self.counts.valid else None
 
     @property
     def left(self) -> float | None:

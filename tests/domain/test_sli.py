@@ -122,6 +122,13 @@ def test_a_budget_can_be_overspent_and_unknown() -> None:
     assert (unknown.spent, unknown.left, unknown.down) == (None, None, None)
 
 
+@pytest.mark.parametrize("objective", [0.9, 0.99, 0.995, 0.999, 0.9999])
+def test_a_budget_that_is_just_used_is_not_overspent(objective: float) -> None:
+    assert (
+        error_budget(Counts(round(objective * 100_000), round((1 - objective) * 100_000)), objective, timedelta(days=28)).spent == 1
+    )
+
+
 @pytest.mark.parametrize("objective", [0, 1, -0.1, 1.5])
 def test_an_impossible_objective_is_refused(objective: float) -> None:
     with pytest.raises(ValueError, match="objective"):
