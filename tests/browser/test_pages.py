@@ -26,7 +26,7 @@ def test_the_overview_says_that_the_data_are_a_sample(visitor: Visitor) -> None:
 
 def test_a_broken_project_leads_to_its_page_by_one_click(visitor: Visitor) -> None:
     page = visitor.open("/")
-    page.get_by_role("link", name="legacy").first.click()
+    page.get_by_role("link", name="legacy", exact=True).first.click()
     page.wait_for_url("**/project?*project=legacy*")
     visitor.settle()
     text = page.inner_text("body")
