@@ -571,6 +571,27 @@ def incident(
 
 
 @app.command()
+def report(
+    owner: Annotated[str | None, typer.Option(help="Only the page of this owner.")] = None,
+    to: Annotated[Path, typer.Option(help="The folder to write into.")] = Path("data/reports"),
+    config: Config = None,
+) -> None:
+    """The week as one printable HTML page for each owner: broken first, availability, incidents, what to do."""
+    from monitor import report as reports
+
+    with _reading(config) as (engine, loaded):
+        settings = loaded.settings
+        try:
+            pages = reports.write(engine, to, SystemClock().now(), owner, settings.slo.objective, settings.dashboard_url)
+        except OSError as error:
+            _refuse(f"{to} cannot be written: {error.strerror}.")
+    if not pages:
+        _refuse(f"No project has the owner {owner}." if owner else "There is nothing to report yet: no project was ever watched.")
+    for page in pages:
+        out.print(escape(str(page)))
+
+
+@app.command()
 def replay(
     since: Annotated[str, typer.Option(help="How far back, such as 24h or 7d.")] = "7d",
     project: Annotated[str | None, typer.Option(help="Only this project.")] = None,

@@ -17,7 +17,6 @@ from pathlib import Path
 
 from monitor.clock import SystemClock, VirtualClock, VirtualTimeLoop
 from monitor.config import Settings
-from monitor.domain.correlation import OPEN_AFTER, OPEN_ALONE_AFTER
 from monitor.domain.inventory import Target
 from monitor.emulator.app import create_app
 from monitor.emulator.sample import FUTURE, ORGANIZATION, PAST, SAMPLE_PROJECTS, SampleProject, eventful, sample_world
@@ -222,29 +221,25 @@ async def _poll_the_past(loaded: Loaded, anchor: datetime, start: datetime, end:
                 salt=meta.salt(engine),
                 watch=keeper.note,
             )
-            recorder = _Recorder(poller, keeper, clock)
+            forward = FastForward(poller, keeper, clock)
             for stage in _stages(start, end, anchor):
                 poller.settings = _paced(loaded.settings, stage.every)
                 await poller.configure()
-                while clock.now() < stage.until:
-                    again = poller.tick()
-                    wait = min(again - loop.time(), (min(stage.until, recorder.next_look) - clock.now()).total_seconds())
-                    await asyncio.sleep(max(wait, 0.05))
-                    await recorder.look()
-                    progress((clock.now() - start) / (end - start))
+                await forward.until(stage.until, lambda: progress((clock.now() - start) / (end - start)))
                 await poller.beat()
-            while poller.in_flight:  # noqa: ASYNC110 - nobody would set an event
-                await asyncio.sleep(0.05)
-            await poller.flush()
-            await poller.beat()
+            await forward.end()
 
 
-_LOOKS = (timedelta(), OPEN_AFTER + timedelta(seconds=1), OPEN_ALONE_AFTER + timedelta(seconds=1))
+_LOOKS = tuple(timedelta(seconds=seconds) for seconds in (0, 16, 31, 46, 61))
 """When incidents are looked at after something became ill or well: the service does it every second, too often for a month."""
 
 
-class _Recorder:
-    """Commits in batches, but at once where an answer surprises: its confirmation is due in five seconds."""
+class FastForward:
+    """Polls through simulated time in leaps from one due check to the next, where the service looks about every second.
+
+    Commits in batches, but at once where an answer surprises: its confirmation is due in five seconds. To be used in a
+    `VirtualTimeLoop`.
+    """
 
     def __init__(self, poller: Poller, keeper: IncidentKeeper, clock: VirtualClock) -> None:
         self._poller = poller
@@ -255,12 +250,25 @@ class _Recorder:
         self._last = clock.now()
         self._ill: dict[Target, bool] = {}
 
-    @property
-    def next_look(self) -> datetime:
-        """When to come again at the latest."""
-        return self._looks[0] if self._looks else self._clock.now() + _LONGEST_WAIT
+    async def until(self, moment: datetime, progress: Callable[[], None] = lambda: None) -> None:
+        """Poll until `moment`."""
+        loop = asyncio.get_running_loop()
+        while self._clock.now() < moment:
+            again = self._poller.tick()
+            next_look = self._looks[0] if self._looks else moment
+            wait = min(again - loop.time(), (min(moment, next_look) - self._clock.now()).total_seconds())
+            await asyncio.sleep(max(wait, 0.05))
+            await self._look()
+            progress()
 
-    async def look(self) -> None:
+    async def end(self) -> None:
+        """Let running checks end, record them, and say so."""
+        while self._poller.in_flight:  # noqa: ASYNC110 - nobody would set an event
+            await asyncio.sleep(0.05)
+        await self._poller.flush()
+        await self._poller.beat()
+
+    async def _look(self) -> None:
         """Commit and fold incidents if it is time."""
         await self._commit()
         if self._keeper.changed_at not in (None, self._seen):

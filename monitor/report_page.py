@@ -278,7 +278,7 @@ def _incident_card(facts: Facts, one: Incident) -> Html:
     more = len(one.projects) - len(mine)
     services = sorted({service for project in facts.projects if project.name in mine for service in project.services})
     hit = f"Hits {_few(mine)}" if mine else "Hits everybody"
-    hit += f" and {more} of others" if mine and more > 0 else ""
+    hit += f" and {more} project{'s' * (more > 1)} of others" if mine and more > 0 else ""
     hit += f"; services: {_few(services)}" if services else ""
     taken = f"Taken by {one.acknowledged_by}." if one.acknowledged_by else "Nobody has taken it yet."
     return _card(
@@ -393,8 +393,7 @@ _SIGNS = {
 
 
 def _projects(facts: Facts) -> Html:
-    order = {name: at for at, name in enumerate(facts.missed)}
-    listed = sorted(facts.projects, key=lambda one: (-one.health.rank, order.get(one.name, len(order)), one.name))
+    listed = sorted(facts.projects, key=lambda one: (-one.health.rank, -(facts.budget(one.name).spent or 0), one.name))
     rows = [_project_row(facts, project) for project in listed]
     heads = [_h('<th class="r">{days} days</th>', days=length.days) for length in WINDOWS]
     if len(rows) > 1:
@@ -509,7 +508,7 @@ def _lanes(facts: Facts) -> Html:
     heads = _join(_h('<th class="r">{lane}</th>', lane=capital(lane.value)) for lane in LAMPS)
     return _h(
         '<h2>Availability by cause</h2>\n<p class="soft">28 days; below, where they differ, 7 and 90 days. {said}</p>\n'
-        '<div class="scroll"><table><thead><tr><th>Project</th>{heads}</tr></thead>\n<tbody>{rows}</tbody></table></div>\n',
+        '<div class="scroll"><table class="lanes"><thead><tr><th>Project</th>{heads}</tr></thead>\n<tbody>{rows}</tbody></table></div>\n',
         said=said,
         heads=heads,
         rows=_join(rows, "\n"),

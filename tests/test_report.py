@@ -161,7 +161,7 @@ def test_what_is_broken_comes_before_every_table_with_its_next_step() -> None:
     assert text.index("Broken now") < text.index("Availability by project") < text.index("Incidents of the week")
     assert "INC-12 Key “backend” of checkout: key refused" in text
     assert "3 h, since 20 Nov 09:00 UTC" in text
-    assert "Hits checkout and 1 of others; services: web. Nobody has taken it yet." in text
+    assert "Hits checkout and 1 project of others; services: web. Nobody has taken it yet." in text
     assert "Next: See in platform.openai.com" in text
     assert "(the key's owner)" in text
     assert "INC-12 has been open for 3 h and nobody has taken it." in text

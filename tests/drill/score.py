@@ -4,9 +4,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
+from monitor.demo import FastForward
 from monitor.domain.incidents import Incident
 from tests.drill.scenarios import Expected, Scenario
-from tests.drill.stage import Stage, perform
+from tests.drill.stage import START, Stage, perform
 
 WARM = timedelta(minutes=20, seconds=25)
 """Every check was asked at least once, and inference twice; what breaks then, breaks between two checks."""
@@ -93,23 +94,29 @@ def _match(expected: Expected, made: list[Incident]) -> Incident | None:
     )
 
 
-def noise(days: int) -> dict[str, Any]:
-    """Background noise: 1 % timeouts and 5xx, now and then a single 401. Nobody wants to hear of it."""
-    made: list[Incident] = []
-    said: list[str] = []
+def noise(days: int, every: str = "1h") -> dict[str, Any]:
+    """Background noise: 1 % cut connections and 5xx, now and then a single 401. Nobody wants to hear of it."""
+    told: dict[str, Any] = {}
 
     async def act(stage: Stage) -> None:
         stage.world.trouble("server.error", share=0.006)
         stage.world.cut(share=0.004)
         stage.world.trouble("auth.invalid_key", share=0.0002)
-        await stage.live(days=days)
-        made.extend(stage.incidents())
-        said.extend(row.reason.value for row in stage.messages())
+        await stage.poller.configure()
+        forward = FastForward(stage.poller, stage.keeper, stage.clock)
+        await forward.until(START + timedelta(days=days))
+        await forward.end()
+        failed = sum(count for (_, verdict, _), count in stage.poller.counts.items() if verdict == "failed")
+        made = stage.incidents()
+        told.update(
+            days=days,
+            every=every,
+            checks=stage.poller.checks,
+            failed=failed,
+            incidents=len(made),
+            messages=len(stage.messages()),
+            found=[f"{one.cause.key} {one.failure.value}" for one in made][:20],
+        )
 
-    perform(act, every="1h")
-    return {
-        "days": days,
-        "incidents": len(made),
-        "messages": len(said),
-        "found": [f"{one.cause.key} {one.failure.value}" for one in made],
-    }
+    perform(act, every=every, running=False)
+    return told

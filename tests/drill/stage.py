@@ -105,8 +105,13 @@ def perform(
     act: Callable[[Stage], Coroutine[Any, Any, None]],
     models: dict[str, tuple[str, ...]] | None = None,
     every: str | None = None,
+    *,
+    running: bool = True,
 ) -> None:
-    """Play `act` while the monitor runs, in a folder and a database of its own; `every` is the interval of all checks."""
+    """Play `act` while the monitor runs, in a folder and a database of its own; `every` is the interval of all checks.
+
+    Without `running` nothing runs by itself: `act` moves the poller on.
+    """
 
     async def play(folder: Path) -> None:
         loop = asyncio.get_running_loop()
@@ -123,10 +128,14 @@ def perform(
                     loaded.settings, loaded.secrets, clock=clock, client=client, writer=Writer(engine), salt=meta.salt(engine),
                     reload=loaded.reloader(), watch=keeper.note,
                 )  # fmt: skip
+                stage = Stage(folder, clock, world, poller, keeper, engine)
+                if not running:
+                    await act(stage)
+                    return
                 stop = asyncio.Event()
                 polling, keeping = asyncio.create_task(poller.run(stop)), asyncio.create_task(keeper.run(poller))
                 try:
-                    await act(Stage(folder, clock, world, poller, keeper, engine))
+                    await act(stage)
                 finally:
                     keeping.cancel()
                     stop.set()
