@@ -508,7 +508,8 @@ def _lanes(facts: Facts) -> Html:
     heads = _join(_h('<th class="r">{lane}</th>', lane=capital(lane.value)) for lane in LAMPS)
     return _h(
         '<h2>Availability by cause</h2>\n<p class="soft">28 days; below, where they differ, 7 and 90 days. {said}</p>\n'
-        '<div class="scroll"><table class="lanes"><thead><tr><th>Project</th>{heads}</tr></thead>\n<tbody>{rows}</tbody></table></div>\n',
+        '<div class="scroll"><table class="lanes"><thead><tr><th>Project</th>{heads}</tr></thead>\n'
+        "<tbody>{rows}</tbody></table></div>\n",
         said=said,
         heads=heads,
         rows=_join(rows, "\n"),

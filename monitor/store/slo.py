@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from monitor.domain.inventory import ProbeKind
-from monitor.domain.sli import OBJECTIVE, BurnAlert, Counts, burn_alerts, by_lane, whole, windows
+from monitor.domain.sli import OBJECTIVE, BurnAlert, Counts, availability, burn_alerts, by_lane, error_budget, whole, windows
 from monitor.domain.taxonomy import FailureKind, Lane
 from monitor.domain.timeline import Window, from_ms, to_ms
 from monitor.store import codec, tables
@@ -22,6 +22,8 @@ from monitor.store.tables import FLEET, HOUR, MINUTE, PROBES, QUARTER
 if TYPE_CHECKING:
     import pandas as pd
 
+DAYS = (7, 28, 90)
+"""The windows that service levels are told over."""
 _PROBE_OF = {code: probe for probe, code in PROBES.items()}
 
 
@@ -75,6 +77,24 @@ def lane_counts(engine: Engine, window: Window, project: str | None = None) -> "
     found = levels(engine, window, project)
     rows = [(name, lane.value, counts.ok, counts.failed) for name, level in found.items() for lane, counts in level.lanes.items()]
     return frame(("project", "lane", "ok", "failed"), rows)
+
+
+def table(engine: Engine, now: datetime, objective: float = OBJECTIVE, project: str | None = None) -> "pd.DataFrame":
+    """Service levels over 7, 28 and 90 days: `project, days, lane, ok, failed, availability, left`.
+
+    `lane` is None for the project as a whole. `availability` is from 0 to 1 and `left` the part of the error budget that is left,
+    below 0 where it is overspent; both are missing where nothing was measured. The network has no budget: it counts against nobody.
+    """
+    rows = []
+    for days in DAYS:
+        length = timedelta(days=days)
+        for name, level in levels(engine, Window.last(length, now, timedelta(hours=1)), project).items():
+            for lane, counts in ((None, level.whole), *level.lanes.items()):
+                left = None if lane is Lane.NETWORK else error_budget(counts, objective, length).left
+                shown = lane.value if lane else None
+                rows.append((name, days, shown, counts.ok, counts.failed, availability(counts), left))
+    columns = ("project", "days", "lane", "ok", "failed", "availability", "left")
+    return frame(columns, rows).astype({"days": "int64", "availability": "float64", "left": "float64"})
 
 
 def burning(

@@ -84,6 +84,20 @@ def test_lanes_come_in_the_order_of_the_lamps(known: Store) -> None:
     assert [Lane(name) for name in slo.lane_counts(known.pages, DAY)["lane"]] == [*LAMPS, *LAMPS]
 
 
+def test_the_table_has_every_window_with_its_budget(known: Store) -> None:
+    known.writer.record(story("ok*95 401*5", target=CHECKOUT), START)
+    known.writer.record(story("401*9", target=CHECKOUT, start=START - span("20d")), START)
+    found = slo.table(known.pages, START + span("2h"), 0.9, "checkout")
+    whole = found[found["lane"].isna()].set_index("days")
+    assert dict(whole["availability"]) == {7: 0.95, 28: pytest.approx(95 / 109), 90: pytest.approx(95 / 109)}
+    assert whole["left"][7] == pytest.approx(0.5)
+    assert whole["left"][28] < 0
+    rate = found[(found["lane"] == "rate") & (found["days"] == 7)]
+    assert rate[["availability", "left"]].isna().all(axis=None)
+    assert found[found["lane"] == "network"]["left"].isna().all()
+    assert list(slo.table(known.pages, START, project="nobody").columns) == list(found.columns)
+
+
 def test_who_burns_is_told_while_it_burns(known: Store) -> None:
     known.writer.record(story("ok*360", target=CHECKOUT), START)
     known.writer.record(story("ok*340 401*20", target=LEGACY), START)
