@@ -25,6 +25,7 @@ from monitor.config import ConfigErrors
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from monitor.domain.diagnosis import Diagnosis
     from monitor.domain.incidents import Incident
     from monitor.domain.inventory import Inventory
     from monitor.domain.observation import Observation, WireAnswer
@@ -272,17 +273,13 @@ def check(
             "There is nothing to check: no project is configured. Copy monitor.example.toml to monitor.toml, or set OPENAI_API_KEY."
         )
 
-    async def ask() -> list["Observation"]:
-        made = []
-        async for seen in service.check_now(loaded, targets):
-            made.append(seen)
-            if as_json:
-                _line(_check_line(seen, plan))
-        return made
-
-    observations = asyncio.run(ask())
-    if not as_json:
-        _check_table(observations, plan)
+    answers = asyncio.run(service.check_now(loaded, targets, plan))
+    observations = [seen for seen, _ in answers]
+    if as_json:
+        for seen, diagnosis in answers:
+            _line(_check_line(seen, _said(seen, diagnosis, plan)))
+    else:
+        _check_table(answers, plan)
     raise SystemExit(_exit_code(observations))
 
 
@@ -310,19 +307,20 @@ def _only_restricted(seen: "Observation", observations: list["Observation"]) -> 
     )
 
 
-def _diagnosis(seen: "Observation", plan: "Inventory") -> dict[str, Any] | None:
+def _said(seen: "Observation", sharpened: "Diagnosis | None", plan: "Inventory") -> dict[str, Any] | None:
+    """The diagnosis by the contract's names: the sharpened one where experiments were made."""
     from monitor.domain.diagnosis import context_of, diagnose
 
     if seen.failure is None:
         return None
     project = next((each for each in plan.projects if each.name == seen.target.project), None)
     key = next((each for each in project.keys if each.label == seen.target.key), None) if project else None
-    words = diagnose(seen.failure, context_of(seen, at=seen.at, now=seen.at, project=project, key=key))
+    words = sharpened or diagnose(seen.failure, context_of(seen, at=seen.at, now=seen.at, project=project, key=key))
     found = asdict(words)
     return {name: found[name] for name in ("summary", "cause", "confidence", "owner", "next_step")}
 
 
-def _check_line(seen: "Observation", plan: "Inventory") -> dict[str, Any]:
+def _check_line(seen: "Observation", diagnosis: dict[str, Any] | None) -> dict[str, Any]:
     return {
         "project": seen.target.project,
         "key": seen.target.key,
@@ -336,7 +334,7 @@ def _check_line(seen: "Observation", plan: "Inventory") -> dict[str, Any]:
         "code": seen.code,
         "request_id": seen.request_id,
         "latency_ms": None if seen.latency_ms is None else round(seen.latency_ms, 1),
-        "diagnosis": _diagnosis(seen, plan),
+        "diagnosis": diagnosis,
     }
 
 
@@ -347,19 +345,19 @@ def _coloured(word: str) -> str:
     return f"[{_COLOURS.get(word, 'default')}]{word}[/]"
 
 
-def _check_table(observations: list["Observation"], plan: "Inventory") -> None:
+def _check_table(answers: list[tuple["Observation", "Diagnosis | None"]], plan: "Inventory") -> None:
     table = Table("project", "key", "probe", "model", "verdict", "failure", "ms", box=None, pad_edge=False)
+    observations = [seen for seen, _ in answers]
     told: dict[str, None] = {}
-    for seen in observations:
+    for seen, diagnosis in answers:
         target = seen.target
-        restricted = _only_restricted(seen, observations)
         table.add_row(
             *(escape(text or "") for text in (target.project, target.key, target.probe.value, target.model)),
-            "[yellow]restricted[/]" if restricted else _coloured(seen.verdict.value),
+            "[yellow]restricted[/]" if _only_restricted(seen, observations) else _coloured(seen.verdict.value),
             seen.failure.value if seen.failure else seen.finding or "",
             "" if seen.latency_ms is None else f"{seen.latency_ms:,.0f}",
         )
-        if (words := _diagnosis(seen, plan)) is not None:
+        if (words := _said(seen, diagnosis, plan)) is not None:
             told[f"{words['summary']} {words['next_step']}"] = None
     out.print(table)
     for text in told:
@@ -623,7 +621,10 @@ def replay(
             policy = replace(loaded.settings.health_policy, **changed)
         except ValueError as error:
             _refuse(f"That is no policy: {error}.")
-        made = replaying.result(engine, Window(now - length, now), policy, None, project)
+        if length > loaded.settings.retention.observations:
+            err.print("[yellow]Good answers are kept for a shorter time than that: what lies before looks worse than it was.[/]")
+        own = {name: replace(each, **changed) for name, each in loaded.settings.health_policies().items()}
+        made = replaying.result(engine, Window(now - length, now), policy, own, project)
         real = [each for each in incidents.find(engine, since=now - length, project=project) if each.merged_into is None]
     if as_json:
         for each in made.alone:

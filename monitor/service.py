@@ -16,8 +16,9 @@ from urllib.parse import urlsplit
 
 from monitor.clock import SystemClock
 from monitor.config import ConfigErrors, ConfigWatcher, Settings, configured, find_config, load_settings, open_secrets
-from monitor.domain.inventory import Target
-from monitor.domain.observation import Observation
+from monitor.domain.diagnosis import Diagnosis, context_of
+from monitor.domain.inventory import Inventory, ProbeKind, Target
+from monitor.domain.observation import Observation, Verdict
 from monitor.secrets import Secrets, install_log_redaction
 from monitor.store import maintenance, meta
 from monitor.store.engine import open_engine
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 
     from monitor.notify.outbox import Teller
     from monitor.openai_api.client import ApiClient
+    from monitor.openai_api.observe import ProbeRequest
     from monitor.poller import Poller
 
 log = logging.getLogger(__name__)
@@ -158,23 +160,48 @@ async def poll_once(loaded: Loaded) -> list[Observation]:
             return [each.observation for each in await poller.run_once()]
 
 
-async def check_now(loaded: Loaded, targets: list[Target]) -> AsyncIterator[Observation]:
-    """Ask every target once, without recording; answers come in the order of `targets`."""
+async def check_now(loaded: Loaded, targets: list[Target], plan: Inventory) -> list[tuple[Observation, Diagnosis | None]]:
+    """Ask every target once, without recording, in the order of `targets`. For each failure of a key the few experiments are made
+    that tell its causes apart, and sharpen its diagnosis.
+    """
     from monitor.openai_api.client import scrub_environment
-    from monitor.poller import ask
+    from monitor.openai_api.experiments import investigate
+    from monitor.openai_api.probes import PROBES
+    from monitor.poller import request_for
 
     scrub_environment()
     projects = {project.name: project for project in loaded.settings.projects}
     seats = asyncio.Semaphore(loaded.settings.poller.concurrency)
     clock = SystemClock()
+
+    def request(target: Target) -> "ProbeRequest":
+        return request_for(loaded.secrets, target, projects.get(target.project or ""), clock.now())
+
     async with api_client(loaded.settings) as client:
 
         async def one(target: Target) -> Observation:
             async with seats:
-                return await ask(client, loaded.secrets, target, projects.get(target.project or ""), clock.now())
+                return await PROBES[target.probe](client, request(target))
 
-        for task in [asyncio.create_task(one(target)) for target in targets]:
-            yield await task
+        seen = await asyncio.gather(*(one(target) for target in targets))
+        well = [each.target for each in seen if each.verdict is Verdict.OK and each.target.probe is ProbeKind.AUTH]
+        done: set[tuple[object, ...]] = set()
+        found: list[tuple[Observation, Diagnosis | None]] = []
+        for each in seen:
+            about = (each.target.project, each.target.key, each.failure)
+            if each.failure is None or each.verdict is not Verdict.FAILED or about in done:
+                found.append((each, None))
+                continue
+            done.add(about)
+            base = request(each.target)
+            others = [other for other in well if other.project != each.target.project]
+            good = next((other for other in others if projects[other.project or ""].base_url == base.base_url), None)
+            project = next((one for one in plan.projects if one.name == each.target.project), None)
+            key = next((one for one in project.keys if one.label == each.target.key), None) if project else None
+            context = context_of(each, at=each.at, now=each.at, project=project, key=key)
+            diagnosis, _ = await investigate(client, each.failure, each, base, request(good) if good else None, context)
+            found.append((each, diagnosis))
+    return found
 
 
 def api_client(settings: Settings, transport: "AsyncBaseTransport | None" = None) -> "ApiClient":

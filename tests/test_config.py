@@ -118,7 +118,7 @@ def test_the_example_names_every_setting_with_its_default(load) -> None:
     uncommented = re.sub(r"(?m)^#(?=[a-z_\[])", "", text)
     raw = tomllib.loads(uncommented)
     written, default = load(uncommented), load(ONE_PROJECT)
-    for field in ("database_url", "demo", "intervals", "poller", "dashboard", "metrics", "retention", "health"):
+    for field in ("database_url", "demo", "intervals", "poller", "dashboard", "metrics", "retention", "health", "slo"):
         assert getattr(written, field) == getattr(default, field), field
         value = raw["monitor"][field]
         if isinstance(value, dict):

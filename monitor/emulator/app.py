@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import json
+import ssl
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -114,8 +115,9 @@ class _Call:
         took = self.world.latency(base, self.project.id if self.project else None)
         self.headers.setdefault("openai-processing-ms", str(max(1, int(took * 900))))
         await asyncio.sleep(took)
-        if self.world.is_cut(self.ask):
-            return _Cut()
+        broken = self.world.is_cut(self.ask)
+        if broken is not None:
+            return _Cut(broken)
         if not getattr(made, "edge", False):
             made.headers.update(self.headers)
         return made  # type: ignore[no-any-return]
@@ -206,9 +208,15 @@ class _Call:
 
 
 class _Cut(Response):
-    """A connection that breaks in the middle of an answer."""
+    """A connection that breaks: in the middle of an answer, or for want of trust."""
+
+    def __init__(self, how: str) -> None:
+        super().__init__()
+        self._how = how
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:  # noqa: ARG002 - ASGI's shape
+        if self._how == "tls":
+            raise ssl.SSLCertVerificationError(1, "self-signed certificate")
         headers = [(b"content-type", b"application/json"), (b"content-length", b"4096")]
         await send({"type": "http.response.start", "status": 200, "headers": headers})
         await send({"type": "http.response.body", "body": b'{"object": "li', "more_body": True})

@@ -234,6 +234,10 @@ class World:
         """Connections break in the middle of an answer."""
         self._cut.append(Trouble("cut", project=project, share=share, until=None if seconds is None else self.clock() + seconds))
 
+    def distrust(self, project: str | None = None, seconds: float | None = None) -> None:
+        """TLS fails: the certificate is none to trust. In process only: a server of plain HTTP cuts the connection instead."""
+        self._cut.append(Trouble("tls", project=project, until=None if seconds is None else self.clock() + seconds))
+
     def region(self, project: str, host: str) -> None:
         """The project has data residency: it answers at `host` only."""
         self.trouble("auth.wrong_region_host", project=project, host=host)
@@ -297,10 +301,11 @@ class World:
                 return REFUSALS[trouble.failure](told)
         return None
 
-    def is_cut(self, ask: Ask) -> bool:
-        """Whether this connection breaks."""
+    def is_cut(self, ask: Ask) -> str | None:
+        """How this connection breaks, `cut` or `tls`; None where it holds."""
         now = self.clock()
-        return any(cut.hits(ask, now, known=True) and self._random.random() < cut.share for cut in self._cut)
+        hits = (cut.failure for cut in self._cut if cut.hits(ask, now, known=True) and self._random.random() < cut.share)
+        return next(hits, None)
 
     def latency(self, base: float, project: str | None) -> float:
         """Seconds that an answer takes: long-tailed as in life, slower on working days around noon, and by what is slow now."""
@@ -377,7 +382,7 @@ VERBS: dict[str, Callable[..., None]] = {
     for function in (
         World.revoke, World.restore, World.rotate, World.restrict, World.deny_model, World.allow_model, World.retire_model,
         World.revive_model, World.throttle, World.traffic, World.trouble, World.heal, World.exhaust_credit, World.add_credit,
-        World.slow_down, World.cut, World.region, World.break_streams,
+        World.slow_down, World.cut, World.distrust, World.region, World.break_streams,
     )
 }  # fmt: skip
 """What may happen, by name: in Python, in a story, and as `POST /_emulator/{verb}` with the arguments as JSON."""

@@ -296,6 +296,10 @@ SCENARIOS: tuple[Scenario, ...] = (
         _one(K.NETWORK_TIMEOUT, Scope.MONITOR, ""),
         timedelta(minutes=4),
     ),
+    Scenario("a certificate nobody trusts", _world(lambda w: w.distrust()), _one(K.NETWORK_TLS, Scope.MONITOR, "")),
+    # Nothing of a key.
+    Scenario("OpenAI says something new", _trouble("unknown"), (), SEEN_BY_INFERENCE),
+    Scenario("our own request is bad", _trouble("client.bad_request"), (), SEEN_BY_INFERENCE),
     # Several at once.
     Scenario(
         "two causes at once",
