@@ -5,6 +5,8 @@ for the same one. Every function may raise `StoreError`; the router turns that i
 """
 
 import os
+from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
@@ -15,12 +17,14 @@ from monitor.config import ConfigErrors, find_config, load_settings
 from monitor.domain.alerting import Silence
 from monitor.domain.incidents import Incident, IncidentRecord
 from monitor.domain.inventory import ProbeKind
+from monitor.domain.sli import OBJECTIVE, Counts, windows
 from monitor.domain.timeline import Window, floor
-from monitor.store import intents, queries
+from monitor.store import intents, queries, slo
 from monitor.store.engine import Engine, open_engine, parse
 from monitor.store.intents import Intent, Kind
 from monitor.store.outbox import DeliveryRow
 from monitor.store.queries import EffectiveConfig, EvidenceFilter, Heartbeat, KeyStatus, ProjectStatus, TargetStatus
+from monitor.store.slo import Level
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -197,6 +201,48 @@ def observations(window: Window, where: EvidenceFilter, limit: int = 500) -> "pd
 def observation(target_id: int, at: datetime) -> dict[str, Any] | None:
     """Everything stored of one observation."""
     return queries.observation(_engine(database_url()), target_id, at)
+
+
+# --- service levels ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceLevel:
+    """How well one project was served, and what the objective makes of it."""
+
+    objective: float
+    """From 0 to 1."""
+    over: Mapping[timedelta, Level]
+    """By window, of those that are told; one without any check is missing."""
+    lately: Mapping[timedelta, Counts]
+    """The valid checks of the windows that the burn-rate rules look at."""
+
+
+def objective() -> float:
+    """What the poller's configuration asks for, from 0 to 1; the default where it says nothing."""
+    config = effective_config()
+    section = config.text.get("slo") if config else None
+    said = section.get("objective") if isinstance(section, dict) else None
+    return said if isinstance(said, float) and 0 < said < 1 else OBJECTIVE
+
+
+def service_level(name: str, at: datetime) -> ServiceLevel:
+    """The service level of one project. Read once a minute, however much is written: its windows are long. Not to be changed."""
+    over, lately = _levels(database_url(), name, _minute(at))
+    return ServiceLevel(objective(), over, lately)
+
+
+@st.cache_resource(ttl=60, max_entries=64, show_spinner=False)
+def _levels(url: str, name: str, at: datetime) -> tuple[dict[timedelta, Level], dict[timedelta, Counts]]:
+    engine = _engine(url)
+    over, lately = {}, {}
+    for length in (timedelta(days=days) for days in slo.DAYS):
+        if found := slo.levels(engine, Window.last(length, at, timedelta(hours=1)), name).get(name):
+            over[length] = found
+    for length in windows():
+        found = slo.levels(engine, Window.last(length, at), name).get(name)
+        lately[length] = found.whole if found else Counts()
+    return over, lately
 
 
 # --- incidents -----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from monitor.store.queries import EvidenceFilter
-from monitor.ui import blocks, charts, data, filters, incidents, panels
+from monitor.ui import blocks, charts, data, filters, incidents, levels, panels
 from monitor.ui.format import link, viewer_zone
 
 blocks.guard()
@@ -37,6 +37,12 @@ def draw_state() -> None:
     panels.key_table(list(keys.values()), at, zone, filters.window_name(), silent=silent)
     blocks.heading("Checks", "each question that is asked of this project, worst first")
     panels.target_table(targets, at, zone, filters.window_name(), silent=silent)
+
+
+def draw_level() -> None:
+    at = data.now()
+    if data.project(name, at):
+        levels.service_level(data.service_level(name, at), at, zone, silent=data.silent(at))
 
 
 def draw_history() -> None:
@@ -77,4 +83,5 @@ def draw_history() -> None:
 
 
 blocks.live(draw_state)
+blocks.live(draw_level, quiet=True, every=blocks.SLOW)
 blocks.live(draw_history, every=blocks.SLOW)
