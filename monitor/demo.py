@@ -257,6 +257,8 @@ class FastForward:
             again = self._poller.tick()
             next_look = self._looks[0] if self._looks else moment
             wait = min(again - loop.time(), (min(moment, next_look) - self._clock.now()).total_seconds())
+            if self._poller.in_flight:
+                wait = min(wait, 1.0)  # its answer may surprise, and nothing else may be due for an hour
             await asyncio.sleep(max(wait, 0.05))
             await self._look()
             progress()
