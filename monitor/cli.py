@@ -376,8 +376,9 @@ def explain(
     from monitor.domain.explain import explain as explained
     from monitor.domain.explain import parse_line, split
 
+    keys = _known_keys()
     for part in split(_read(file)):
-        meaning = explained(parse_line(part))
+        meaning = explained(parse_line(part), keys)
         if as_json:
             _line(meaning.as_json())
             continue
@@ -388,6 +389,24 @@ def explain(
             helps = f"retrying may help{wait}" if meaning.retry else "retrying does not help"
             out.print(f"  {escape(meaning.next_step)}")
             out.print(f"  [dim]owner: {meaning.owner.value.replace('_', ' ') if meaning.owner else 'unknown'} · {helps}[/dim]")
+
+
+def _known_keys() -> tuple[tuple[str, str, str], ...]:
+    """Project, label and last four characters of every configured key, to tell which one an error echoes."""
+    from monitor.config import configured, find_config, inventory, load_settings, open_secrets
+
+    cwd, env = Path.cwd(), dict(os.environ)
+    try:
+        if not configured(None, env, cwd):
+            return ()
+        path = find_config(None, env, cwd)
+        plan = inventory(load_settings(path, env, cwd), open_secrets(path, env, cwd), b"explain")
+    except ConfigErrors:
+        return ()
+    named = (
+        (project.name, key.label, (key.fingerprint or "").partition("…")[2]) for project in plan.projects for key in project.keys
+    )
+    return tuple(each for each in named if each[2])
 
 
 _MOST_INPUT = 64 * 1024 * 1024

@@ -325,3 +325,13 @@ def test_incidents_and_notify_before_anything_happened(house: Path) -> None:
         assert done.returncode == 2
         assert done.stderr
         assert "Traceback" not in done.stderr
+
+
+def test_explain_says_whose_key_an_error_echoes(house: Path) -> None:
+    for ending, word in (("0000", "backend"), ("9999", "none")):
+        text = f"Incorrect API key provided: sk-proj-************{ending}. You can find your API key at https://platform.openai.com"
+        body = {"error": {"message": text, "type": "invalid_request_error", "param": None, "code": "invalid_api_key"}}
+        done = monitor("explain", "--json", cwd=house, text=json.dumps({"status": 401, "headers": {}, "body": body}))
+        found = lines(done)[0]
+        assert found["failure"] == "auth.invalid_key"
+        assert word in f"{found['summary']} {found['next_step']}".lower()
