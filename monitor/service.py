@@ -134,6 +134,7 @@ async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
                 asyncio.create_task(serve(poller, settings)),
                 asyncio.create_task(_forget(poller, engine)),
                 asyncio.create_task(keeper.run(poller)),
+                asyncio.create_task(_notify(poller, loaded.secrets, teller, engine)),
             ]
             if die_with_stdin:
                 keepers.append(asyncio.create_task(_stop_with_parent(stop)))
