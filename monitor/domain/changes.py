@@ -1,0 +1,88 @@
+"""Something that changed: the feed behind "what changed just before"."""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+
+class ChangeKind(StrEnum):
+    """What changed. Stored: never rename."""
+
+    KEY_CREATED = "key.created"
+    KEY_DELETED = "key.deleted"
+    KEY_EXPIRED = "key.expired"
+    KEY_CHANGED = "key.changed"
+    KEY_ROTATED = "key.rotated"
+    """The configuration here gives another secret under the same label."""
+    SERVICE_ACCOUNT_CREATED = "service_account.created"
+    SERVICE_ACCOUNT_DELETED = "service_account.deleted"
+    SERVICE_ACCOUNT_CHANGED = "service_account.changed"
+    MEMBER_ADDED = "member.added"
+    MEMBER_REMOVED = "member.removed"
+    MEMBER_CHANGED = "member.changed"
+    """Also the owner of a key who lost or won access to its project."""
+    PROJECT_CREATED = "project.created"
+    PROJECT_ARCHIVED = "project.archived"
+    PROJECT_CHANGED = "project.changed"
+    RATE_LIMIT_LOWERED = "rate_limit.lowered"
+    RATE_LIMIT_RAISED = "rate_limit.raised"
+    RATE_LIMIT_CHANGED = "rate_limit.changed"
+    MODEL_REMOVED = "model.removed"
+    """A model that the project's model permissions no longer allow."""
+    MODEL_ADDED = "model.added"
+    TOOL_DISABLED = "tool.disabled"
+    TOOL_ENABLED = "tool.enabled"
+    SPEND_LIMIT_REACHED = "spend_limit.reached"
+    """Enforcement began."""
+    SPEND_LIMIT_LIFTED = "spend_limit.lifted"
+    SPEND_LIMIT_CHANGED = "spend_limit.changed"
+    SPEND_ALERT_CHANGED = "spend_alert.changed"
+    CERTIFICATE_CHANGED = "certificate.changed"
+    CERTIFICATE_EXPIRED = "certificate.expired"
+    ADMIN_KEY_CHANGED = "admin_key.changed"
+    IP_ALLOWLIST_CHANGED = "ip_allowlist.changed"
+    ROLE_CHANGED = "role.changed"
+    ORGANIZATION_CHANGED = "organization.changed"
+    CONFIG_CHANGED = "config.changed"
+    """Of this monitor."""
+    OTHER = "other"
+    """An audit event that we have no word for."""
+
+
+class ChangeSource(StrEnum):
+    """How we know."""
+
+    SYNC = "sync"
+    """Two readings differ: it happened between them."""
+    AUDIT_LOG = "audit_log"
+    CONFIGURATION = "configuration"
+    CALENDAR = "calendar"
+    """A date that was known came."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeEvent:
+    """One thing that changed. Times are aware, UTC."""
+
+    at: datetime
+    """When it happened; of a difference, when it was seen."""
+    kind: ChangeKind
+    source: ChangeSource
+    text: str
+    """One sentence without an address or a secret: `Key “backend” (sk-…4f2c) was deleted.`"""
+    project_id: str | None = None
+    """OpenAI's project, where it is one project's change."""
+    project: str | None = None
+    """The project's name here; None where it is not configured, or for the whole organization's changes."""
+    subject: str | None = None
+    """The id, or the label, of what changed."""
+    key: str | None = None
+    """The label here of the key that it concerns."""
+    model: str | None = None
+    actor: str | None = None
+    after: datetime | None = None
+    """Of a difference: the reading before; it happened between `after` and `at`."""
+    dedup: str = ""
+    """The same for one change however often it is told; the store keeps it once."""
+    id: int | None = None
+    """Given by the store."""
