@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, urlsplit
 
 from monitor import __version__
 from monitor.clock import Clock
-from monitor.config import ConfigErrors, Settings, dotenv_path, findings, secret_errors
+from monitor.config import ConfigErrors, Settings, admin_key_errors, dotenv_path, findings, secret_errors
 from monitor.domain.classify import classify
 from monitor.domain.observation import Verdict, WireAnswer
 from monitor.domain.redact import redact
@@ -172,6 +172,10 @@ def _secrets(patient: Patient) -> Iterator[DoctorLine]:
         for error in errors:
             yield _error("secrets", f"{error.project}: {error.message}", error.fix)
         keys = sum(len(project.keys) for project in settings.projects)
+        for error in (wrong := admin_key_errors(settings, patient.secrets)):
+            yield _error("secrets", f"{error.key_path}: {error.message}", error.fix)
+        if settings.organizations and not wrong:
+            yield _ok("secrets", f"{_count(len(settings.organizations), 'admin key')} can be read: make sure that it may only read")
         if keys > len(errors):
             yield _ok("secrets", f"{_count(keys - len(errors), 'secret')} of {keys} can be read")
 
@@ -180,8 +184,9 @@ def _permissions(patient: Patient) -> Iterator[DoctorLine]:
     files = [dotenv_path(patient.config, patient.cwd)]
     if settings := patient.settings:
         base = patient.config.parent if patient.config else patient.cwd
-        refs = {key.secret for project in settings.projects for key in project.keys if key.secret.startswith("file:")}
-        files += [base / Path(ref.removeprefix("file:")) for ref in sorted(refs) if "~" not in ref]
+        refs = {key.secret for project in settings.projects for key in project.keys}
+        refs |= {organization.admin_key for organization in settings.organizations}
+        files += [base / Path(ref.removeprefix("file:")) for ref in sorted(refs) if ref.startswith("file:") and "~" not in ref]
     for path in files:
         mode = _mode(path)
         if mode & stat.S_IROTH:

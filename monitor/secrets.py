@@ -169,8 +169,9 @@ _PLACEHOLDER = re.compile(
 )
 
 
-def clean(raw: str) -> Cleaned:
-    """Strip and check a secret as people store it. Never judges by length, and by prefix only admin keys.
+def clean(raw: str, *, admin: bool = False) -> Cleaned:
+    """Strip and check a secret as people store it. Never judges by length, and by prefix only admin keys: they are refused, or
+    with `admin` all others are.
 
     Formats changed twice in a year: whether a key is good is for the API to say. What would break the request itself
     (control characters, spaces, letters outside ASCII) is a problem, because the SDK puts the key into its exception.
@@ -181,10 +182,13 @@ def clean(raw: str) -> Cleaned:
     if problem := _illegal(value):
         return Cleaned(None, problem, findings)
     kind = KeyKind.hinted_by(value)
-    if kind is KeyKind.ADMIN:
+    if kind is KeyKind.ADMIN and not admin:
         return Cleaned(
             None, "is an admin key, which is refused here: it opens the whole organization; use a project's key", findings, kind
         )
+    if admin and kind is not KeyKind.ADMIN:
+        wrong = "is no admin key (sk-admin-…), and no other can read the organization's record; make a read-only admin key"
+        return Cleaned(None, wrong, findings, kind)
     return Cleaned(value, None, (*findings, *_oddities(value)), kind)
 
 
@@ -329,69 +333,75 @@ class Secrets:
         self._env = env
         self._dotenv = DotEnv(dotenv_path)
         self._base_dir = base_dir
-        self._entries: dict[str, _Entry] = {}
+        self._entries: dict[tuple[str, bool], _Entry] = {}
         self._paths: dict[str, Path] = {}
         self._known: dict[str, None] = {}
         self.generation = 0
         """Grows whenever a secret (its value, problem or findings) turns out to have changed."""
 
-    def resolve(self, ref: str) -> Secret:
-        """The secret behind `ref` as it is now. Never raises: whatever is wrong is its `problem`."""
+    def resolve(self, ref: str, *, admin: bool = False) -> Secret:
+        """The secret behind `ref` as it is now. Never raises: whatever is wrong is its `problem`.
+
+        An admin key is a problem, or with `admin` any other key is one.
+        """
         scheme, _, rest = ref.partition(":")
         if scheme == "env":
-            return self._from_environment(ref, rest)
+            return self._from_environment(ref, rest, admin)
         if scheme == "file":
-            return self._from_file(ref, rest)
+            return self._from_file(ref, rest, admin)
         return Secret(redact(scheme), None, "has an unknown source; write env:NAME or file:PATH")
 
     def known_values(self) -> list[str]:
         """Every value resolved so far, rotated ones included: a request with the old one may still fail and be logged."""
         return list(self._known)
 
-    def _from_environment(self, ref: str, name: str) -> Secret:
+    def _from_environment(self, ref: str, name: str, admin: bool) -> Secret:
         from_process = self._env.get(name) or None
         from_file = self._dotenv.values().get(name)
         inputs = (from_process, self._dotenv.generation)
-        entry = self._entries.get(ref)
+        entry = self._entries.get((ref, admin))
         if entry is not None and entry.inputs == inputs:
             return entry.secret
-        return self._store(ref, self._judge_environment(name, from_process, from_file), None, inputs)
+        return self._store((ref, admin), self._judge_environment(name, from_process, from_file, admin), None, inputs)
 
-    def _judge_environment(self, name: str, from_process: str | None, from_file: str | None) -> Cleaned:
+    def _judge_environment(self, name: str, from_process: str | None, from_file: str | None, admin: bool) -> Cleaned:
         if from_process is None and from_file is None:
             if self._dotenv.problem:
                 return Cleaned(None, f"{name} is not set, and {self._dotenv.path} {self._dotenv.problem}")
             return Cleaned(None, f"{name} is set neither in the environment nor in {self._dotenv.path or '.env'}")
-        found = clean(from_process or from_file or "")
+        found = clean(from_process or from_file or "", admin=admin)
         if found.problem:
             return replace(found, problem=f"{name} {found.problem}")
-        if from_process and from_file and clean(from_file).value != found.value:
+        if from_process and from_file and clean(from_file, admin=admin).value != found.value:
             differ = f"{name} differs between the environment, which counts, and .env: a key rotated in .env goes unseen"
             return replace(found, findings=(*found.findings, differ))
         return found
 
-    def _from_file(self, ref: str, rest: str) -> Secret:
-        entry = self._entries.get(ref)
+    def _from_file(self, ref: str, rest: str, admin: bool) -> Secret:
+        place = (ref, admin)
+        entry = self._entries.get(place)
         path = self._paths.get(ref)
         if path is None:
             try:
                 path = self._paths.setdefault(ref, self._base_dir / Path(rest).expanduser())
             except RuntimeError:
-                return self._store(ref, Cleaned(None, f"{rest}: this user's home folder is unknown"), None, None)
+                return self._store(place, Cleaned(None, f"{rest}: this user's home folder is unknown"), None, None)
         state = file_state(path)
         if entry is not None and entry.file is not None and entry.file.holds(state):
             return entry.secret
         settled = _is_settled(state)
         try:
-            found = clean(decode(read_small_file(path, MAX_SECRET_BYTES)))
+            found = clean(decode(read_small_file(path, MAX_SECRET_BYTES)), admin=admin)
         except Unreadable as error:
             settled, found = False, Cleaned(None, str(error))
         if found.problem:
             found = replace(found, problem=f"{path} {found.problem}")
-        return self._store(ref, found, _Cached(state, settled), None)
+        return self._store(place, found, _Cached(state, settled), None)
 
-    def _store(self, ref: str, found: Cleaned, file: _Cached | None, inputs: tuple[str | None, int] | None) -> Secret:
-        entry = self._entries.get(ref)
+    def _store(
+        self, place: tuple[str, bool], found: Cleaned, file: _Cached | None, inputs: tuple[str | None, int] | None
+    ) -> Secret:
+        entry = self._entries.get(place)
         old = entry.secret if entry else None
         if old is not None and (old.value, old.problem, old.findings) == (found.value, found.problem, found.findings):
             secret = old
@@ -400,8 +410,8 @@ class Secrets:
             if found.value:
                 self._known[found.value] = None
             version = 1 if old is None else old.version + (old.value != found.value)
-            secret = Secret(ref, found.value, found.problem, found.findings, found.kind, version)
-        self._entries[ref] = _Entry(secret, file, inputs)
+            secret = Secret(place[0], found.value, found.problem, found.findings, found.kind, version)
+        self._entries[place] = _Entry(secret, file, inputs)
         return secret
 
 

@@ -15,14 +15,25 @@ from monitor.config.settings import (
     KeySettings,
     MaintenanceSettings,
     MetricsSettings,
+    OrganizationSettings,
     PollerSettings,
     ProjectSettings,
     Retention,
     RouteSettings,
     Settings,
+    SyncSettings,
 )
 from monitor.config.values import format_duration, parse_duration
-from monitor.config.watched import ConfigFinding, PlanRow, findings, inventory, is_loopback, probe_plan, secret_errors
+from monitor.config.watched import (
+    ConfigFinding,
+    PlanRow,
+    admin_key_errors,
+    findings,
+    inventory,
+    is_loopback,
+    probe_plan,
+    secret_errors,
+)
 
 __all__ = [
     "Budget",
@@ -37,12 +48,15 @@ __all__ = [
     "KeySettings",
     "MaintenanceSettings",
     "MetricsSettings",
+    "OrganizationSettings",
     "PlanRow",
     "PollerSettings",
     "ProjectSettings",
     "Retention",
     "RouteSettings",
     "Settings",
+    "SyncSettings",
+    "admin_key_errors",
     "configured",
     "dotenv_path",
     "find_config",

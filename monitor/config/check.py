@@ -25,10 +25,12 @@ from monitor.config.settings import (
     MaintenanceSettings,
     MetricsSettings,
     MonitorTable,
+    OrganizationSettings,
     PollerSettings,
     ProjectSettings,
     Retention,
     RouteSettings,
+    SyncSettings,
 )
 from monitor.config.values import KEY_IN_CLEAR
 from monitor.domain.redact import redact
@@ -63,7 +65,26 @@ def cross_errors(raw: Mapping[str, Any], place: str) -> list[ConfigError]:
                     ConfigError(place, f"projects[{index}].name", message, "Give each project its own name.", redact(name))
                 )
         errors += _duplicates_within(project, index, place)
-    return [*errors, *_channel_errors(raw, place)]
+    return [*errors, *_organization_errors(raw, place), *_channel_errors(raw, place)]
+
+
+def _organization_errors(raw: Mapping[str, Any], place: str) -> Iterator[ConfigError]:
+    """Organizations given twice, and an admin key that is also to be used as a project's key."""
+    names: dict[str, int] = {}
+    admin_keys: set[str] = set()
+    for index, organization in enumerate(_tables(raw, "organizations")):
+        name, ref = organization.get("name"), organization.get("admin_key")
+        if isinstance(name, str) and (first := names.setdefault(name, index)) != index:
+            message = f"is the name of organizations[{first}] as well"
+            yield ConfigError(place, f"organizations[{index}].name", message, "Give each organization its own name.")
+        if isinstance(ref, str):
+            admin_keys.add(ref)
+    for index, project in enumerate(_tables(raw, "projects") if admin_keys else ()):
+        for number, key in enumerate(_tables(project, "keys")):
+            if isinstance(ref := key.get("secret"), str) and ref in admin_keys:
+                message, fix = "is an organization's admin_key as well", "Name a project's own key: an admin key opens no model."
+                path = f"projects[{index}].keys[{number}].secret"
+                yield ConfigError(place, path, message, fix, _project_name(raw, path))
 
 
 def _channel_errors(raw: Mapping[str, Any], place: str) -> Iterator[ConfigError]:
@@ -190,8 +211,10 @@ _TABLES: dict[str, type[BaseModel]] = {
     "channels": ChannelSettings,
     "routes": RouteSettings,
     "maintenance": MaintenanceSettings,
+    "organizations": OrganizationSettings,
+    "organizations.sync": SyncSettings,
 }
-_LISTS = ("projects", "projects.keys", "channels", "routes", "maintenance")
+_LISTS = ("organizations", "projects", "projects.keys", "channels", "routes", "maintenance")
 """Those that are written in double brackets."""
 
 _MEANT = {
@@ -285,6 +308,7 @@ _MISSING = {
     "name": 'Add a name of small letters, such as name = "prod-chatbot".',
     "keys": 'Add [[projects.keys]] below it, with label = "backend" and secret = "env:NAME".',
     "secret": 'Add secret = "env:NAME" (from the environment or .env) or "file:PATH".',
+    "admin_key": 'Add admin_key = "env:NAME" (from the environment or .env) or "file:PATH".',
     "url": 'Add url = "env:NAME"; the variable holds the Apprise URL, such as slack://… or mailto://….',
     "channel": "Add the name of one of the [[channels]].",
     "starts": "Add when it starts, such as starts = 2026-12-01T22:00:00+01:00.",

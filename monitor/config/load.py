@@ -98,6 +98,7 @@ def load_settings(path: Path | None, env: Mapping[str, str], cwd: Path) -> Setti
     return Settings(
         source=source,
         projects=file.projects,
+        organizations=file.organizations,
         channels=file.channels,
         routes=file.routes,
         maintenance=file.maintenance,

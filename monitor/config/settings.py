@@ -230,6 +230,33 @@ class PollerSettings(Table):
         return self
 
 
+class SyncSettings(Table):
+    """How often what of the organization's record is read again, and how fast."""
+
+    configuration: Interval = timedelta(hours=1)
+    """Projects, keys, limits, permissions, members."""
+    audit_log: Interval = timedelta(minutes=5)
+    usage_minutes: Interval = timedelta(minutes=5)
+    usage_hours: Interval = timedelta(hours=1)
+    usage_days: Interval = timedelta(days=1)
+    """Also of the costs."""
+    requests_per_second: Annotated[StrictInt, Field(ge=1, le=100)] = 10
+
+
+class OrganizationSettings(Table):
+    """An OpenAI organization whose own record is read."""
+
+    name: Slug
+    id: OpenAiId | None = None
+    """Sent as OpenAI-Organization where it is given; an admin key belongs to one organization anyhow."""
+    admin_key: SecretRef
+    """Where the admin key is. It needs to read, and nothing more."""
+    base_url: BaseUrl = "https://api.openai.com/v1"
+    personal_data: StrictBool = False
+    """Keep mail addresses too. Without it people have an id and a name."""
+    sync: SyncSettings = SyncSettings()
+
+
 class DashboardSettings(Table):
     """Where the pages are served."""
 
@@ -294,6 +321,7 @@ class ConfigFile(Table):
     """The whole of `monitor.toml`."""
 
     monitor: MonitorTable = MonitorTable()
+    organizations: tuple[OrganizationSettings, ...] = ()
     projects: tuple[ProjectSettings, ...] = ()
     channels: tuple[ChannelSettings, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
@@ -306,6 +334,8 @@ class Settings(MonitorTable):
     source: str
     """The file's path, `environment`, or `demo`."""
     projects: tuple[ProjectSettings, ...]
+    organizations: tuple[OrganizationSettings, ...] = ()
+    """Without any, no admin key is needed and none is used."""
     channels: tuple[ChannelSettings, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
     """Without any, every channel is told everything that is worth a warning."""

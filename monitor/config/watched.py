@@ -18,8 +18,8 @@ from monitor.secrets import Secrets
 
 
 def secret_errors(settings: Settings, secrets: Secrets) -> list[ConfigError]:
-    """Every secret that cannot be used. The poller goes on without those keys; `check` and `doctor` say so."""
-    place = {"environment": "environment", "demo": "monitor.toml"}.get(settings.source, Path(settings.source).name)
+    """Every project's secret that cannot be used. The poller goes on without those keys; `check` and `doctor` say so."""
+    place = _place(settings)
     return [
         ConfigError(
             place,
@@ -32,6 +32,20 @@ def secret_errors(settings: Settings, secrets: Secrets) -> list[ConfigError]:
         for number, key in enumerate(project.keys)
         if (problem := secrets.resolve(key.secret).problem)
     ]
+
+
+def admin_key_errors(settings: Settings, secrets: Secrets) -> list[ConfigError]:
+    """Every admin key that cannot be used. Watching goes on without the organization's own record; `sync` and `doctor` say so."""
+    fix = "Set it right; it is read again without a restart."
+    return [
+        ConfigError(_place(settings), f"organizations[{index}].admin_key", f"{organization.admin_key}: {problem}", fix)
+        for index, organization in enumerate(settings.organizations)
+        if (problem := secrets.resolve(organization.admin_key, admin=True).problem)
+    ]
+
+
+def _place(settings: Settings) -> str:
+    return {"environment": "environment", "demo": "monitor.toml"}.get(settings.source, Path(settings.source).name)
 
 
 def inventory(settings: Settings, secrets: Secrets, salt: bytes) -> Inventory:
