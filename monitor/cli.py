@@ -657,6 +657,52 @@ def replay(
     out.print(f"{made.observations} answers: {len(made.alone)} incidents under this policy, {len(real)} in fact.")
 
 
+@app.command("export")
+def export_(
+    what: Annotated[
+        list[str] | None, typer.Argument(help="observations, checks, failures, transitions, incidents, limits; else all.")
+    ] = None,
+    to: Annotated[Path, typer.Option(help="The folder to write into.")] = Path("data/export"),
+    form: Annotated[Literal["parquet", "csv"], typer.Option("--format")] = "parquet",
+    since: Annotated[str, typer.Option(help="How far back, such as 24h or 400d.")] = "30d",
+    project: Annotated[str | None, typer.Option(help="Only this project.")] = None,
+    config: Config = None,
+) -> None:
+    """Data for notebooks, one Parquet or CSV file for each table. Holds no secret."""
+    from monitor.domain.timeline import Window
+    from monitor.store import export
+
+    chosen = list(dict.fromkeys(what or export.SHEETS))
+    if unknown := [name for name in chosen if name not in export.SHEETS]:
+        _refuse(f"There is no {', '.join(unknown)} to export. There are {', '.join(export.SHEETS)}.")
+    now = SystemClock().now()
+    window = Window(now - _length(since), now)
+    with _reading(config) as (engine, _):
+        for name in chosen:
+            file = to / f"{name}.{form}"
+            with err.status(f"Writing {escape(str(file))} …"):
+                rows = export.export(engine, export.SHEETS[name], window, file, form, project)
+            out.print(f"{escape(str(file))}  {rows:,} rows")
+
+
+@app.command("import")
+def import_(
+    file: Annotated[Path, typer.Argument(help="observations.parquet or observations.csv, as `export` writes them.")],
+    config: Config = None,
+) -> None:
+    """Take in observations of another installation, or of an older one. What is here already is left alone.
+
+    A wrong file is refused with its wrong rows, and nothing of it is recorded.
+    """
+    from monitor import service
+    from monitor.store import importing
+    from monitor.store.record import Writer
+
+    with service.store_of(_loaded(config).settings) as engine, err.status(f"Reading {escape(str(file))} …"):
+        done = importing.take_in(engine, Writer(engine), file)
+    out.print(f"{done.recorded:,} observations recorded, {done.known:,} were here already.")
+
+
 def _length(text: str) -> timedelta:
     from monitor.config.values import parse_duration
 

@@ -241,6 +241,10 @@ def test_poll_once_then_status_and_the_database_commands(house: Path, api: str) 
     assert (again.returncode, "copy.db" in again.stderr) == (2, True)
     assert monitor("db", "prune", cwd=house).returncode == 0
     assert KEY.encode() not in (house / "copy.db").read_bytes()
+    assert monitor("export", "--to", "out", cwd=house).returncode == 0
+    assert "were here already" in monitor("import", "out/observations.parquet", cwd=house).stdout
+    wrong = monitor("export", "secrets", cwd=house)
+    assert (wrong.returncode, "observations" in wrong.stderr) == (2, True)
 
 
 def test_a_second_poller_on_the_same_file_is_refused(house: Path) -> None:
@@ -299,7 +303,9 @@ def test_one_project_from_the_environment(tmp_path: Path, api: str) -> None:
     assert (wrong.returncode, lines(wrong)[0]["failure"]) == (1, "auth.wrong_project")
 
 
-@pytest.mark.parametrize("command", ["up", "poll", "check", "explain", "status", "doctor", "emulator", "db", "db backup"])
+@pytest.mark.parametrize(
+    "command", ["up", "poll", "check", "explain", "status", "doctor", "emulator", "db", "db backup", "export", "import"]
+)
 def test_every_command_has_help(tmp_path: Path, command: str) -> None:
     done = monitor(*command.split(), "--help", cwd=tmp_path)
     assert done.returncode == 0

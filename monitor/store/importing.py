@@ -1,0 +1,218 @@
+"""Observations in, from files that `export` wrote: another installation's history, or one's own after it was moved.
+
+They take the road of every observation: counts, health and raw rows agree as if they had been made here. What is there already
+is left alone, so a file can be taken in twice.
+"""
+
+import csv
+import json
+import math
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
+
+from monitor.domain.inventory import ProbeKind, Target
+from monitor.domain.observation import Observation, RateLimitHit, RateLimitSnapshot, Verdict
+from monitor.domain.redact import redact
+from monitor.domain.taxonomy import FailureKind, Scope
+from monitor.domain.timeline import to_ms
+from monitor.store import codec, tables
+from monitor.store.engine import reading
+from monitor.store.errors import Problem, StoreError
+from monitor.store.export import OBSERVATION_COLUMNS, PIECE
+from monitor.store.record import Writer
+from monitor.store.register import columns_of
+
+BATCH = 500
+_MOST_ERRORS = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What became of a file's rows."""
+
+    recorded: int
+    known: int
+    """Rows that were here already."""
+
+
+class WrongFile(StoreError):  # noqa: N818 - it says what the file is
+    """The file cannot be taken in; nothing of it was."""
+
+    def __init__(self, lines: list[str]) -> None:
+        super().__init__(Problem.OTHER, "\n".join(lines))
+
+
+def take_in(engine: Engine, writer: Writer, path: Path) -> Imported:
+    """Record every observation of a Parquet or CSV file. Raises `WrongFile` before anything is recorded, and `StoreError`.
+
+    The file is read twice: no row is recorded before all are known to be right.
+    """
+    wrong = []
+    for number, row in _rows(path):
+        try:
+            _observation(row)
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            wrong.append(f"row {number}: {error}")
+            if len(wrong) == _MOST_ERRORS:
+                break
+    if wrong:
+        raise WrongFile([f"{path} is not taken in; nothing of it was recorded.", *wrong])
+    recorded = known = 0
+    rows = _rows(path)
+    while some := list(islice(rows, BATCH)):
+        seen = _new(engine, [_observation(row) for _, row in some])
+        if seen:
+            writer.record(seen, max(each.at for each in seen))
+        recorded += len(seen)
+        known += len(some) - len(seen)
+    return Imported(recorded, known)
+
+
+def _new(engine: Engine, seen: list[Observation]) -> list[Observation]:
+    """Those of which there is no raw row."""
+    times: dict[Target, set[int]] = defaultdict(set)
+    for each in seen:
+        times[each.target].add(to_ms(each.at))
+    o, t, p = tables.observations.c, tables.targets.c, tables.projects.c
+    there: set[tuple[Target, int]] = set()
+    with reading(engine) as connection:
+        for target, wanted in times.items():
+            place = [t[name] == value for name, value in columns_of(target).items()]
+            query = (
+                sa.select(o.at)
+                .join_from(tables.targets, tables.observations, o.target_id == t.id)
+                .outerjoin(tables.projects, p.id == t.project_id)
+                .where(*place, sa.func.coalesce(p.name, "") == codec.clean(target.project or ""), o.at.in_(sorted(wanted)))
+            )
+            there.update((target, at) for at in connection.execute(query).scalars())
+    found = []
+    for each in seen:
+        mark = (each.target, to_ms(each.at))
+        if mark not in there:
+            there.add(mark)  # a row that stands twice in the file is one observation
+            found.append(each)
+    return found
+
+
+# --- rows ----------------------------------------------------------------------------------------------------------------
+
+
+def _rows(path: Path) -> Iterator[tuple[int, Mapping[str, Any]]]:
+    """The rows with their numbers, from 1. Raises `WrongFile` for what is no such file."""
+    try:
+        with path.open("rb") as file:
+            magic = file.read(4)
+        rows = _parquet(path) if magic == b"PAR1" else _csv(path)
+        yield from enumerate(rows, 1)
+    except OSError as error:
+        raise WrongFile([f"{path} cannot be read: {error.strerror or error}."]) from None
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise WrongFile([f"{path} is neither a Parquet file nor CSV in UTF-8: {error}."]) from None
+
+
+def _parquet(path: Path) -> Iterator[Mapping[str, Any]]:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    try:
+        with pq.ParquetFile(path) as file:
+            _has_columns(path, file.schema_arrow.names)
+            for piece in file.iter_batches(PIECE):
+                yield from piece.to_pylist()
+    except pa.ArrowException as error:
+        raise WrongFile([f"{path} is no Parquet file that can be read: {str(error).splitlines()[0]}."]) from None
+
+
+def _csv(path: Path) -> Iterator[Mapping[str, Any]]:
+    with path.open(encoding="utf-8", newline="") as file:
+        reader = csv.DictReader(file)
+        _has_columns(path, list(reader.fieldnames or ()))
+        for row in reader:
+            if None in row:
+                raise WrongFile([f"{path}, line {reader.line_num}: more cells than columns."])
+            yield {name: value if value != "" else None for name, value in row.items()}
+
+
+def _has_columns(path: Path, names: list[str]) -> None:
+    if missing := [name for name, _ in OBSERVATION_COLUMNS if name not in names]:
+        raise WrongFile([f"{path} holds no observations as `export observations` writes them: it lacks {', '.join(missing[:5])}."])
+
+
+def _observation(row: Mapping[str, Any]) -> Observation:
+    """One row, checked. Raises `ValueError` and its like with words for the reader."""
+    evidence = json.loads(row["evidence"]) if row["evidence"] else {}
+    if not isinstance(evidence, dict):
+        raise ValueError("evidence is no JSON object")  # noqa: TRY004 - bad input, not a defect
+    target = Target(ProbeKind(row["probe"]), _text(row, "project"), _text(row, "key"), _text(row, "model"), _text(row, "host"))
+    if (target.project is None) is not (target.probe is ProbeKind.CONTROL):
+        raise ValueError("only control probes are without a project")
+    return Observation(
+        target=target,
+        at=_time(row["at"]),
+        verdict=Verdict(row["verdict"]),
+        latency_ms=_number(row, "latency_ms"),
+        failure=FailureKind(row["failure"]) if row["failure"] else None,
+        status=_whole(row, "status"),
+        code=_text(row, "code"),
+        type=_text(row, "type"),
+        param=_text(row, "param"),
+        message=_text(row, "message"),
+        request_id=_text(row, "request_id"),
+        processing_ms=_number(row, "processing_ms"),
+        scope=Scope(row["scope"]) if row["scope"] else None,
+        retry_after=_number(evidence, "retry_after"),
+        hit=RateLimitHit(**evidence["hit"]) if evidence.get("hit") else None,
+        hint=_text(row, "hint"),
+        missing_scopes=tuple((_text(row, "missing_scopes") or "").split()),
+        finding=_text(row, "finding"),
+        limits=tuple(
+            RateLimitSnapshot(str(each["bucket"]), *(_number(each, name) for name in ("limit", "remaining", "reset", "window")))  # type: ignore[arg-type]
+            for each in evidence.get("limits", ())
+        ),
+        project_echo=_text(row, "project_echo"),
+        organization_echo=_text(row, "organization_echo"),
+        tokens=_whole(evidence, "tokens") or 0,
+        body=_text(evidence, "body"),
+        classifier_version=_whole(row, "classifier_version") or 0,
+    )
+
+
+def _time(value: Any) -> datetime:
+    at = datetime.fromisoformat(value) if isinstance(value, str) else value
+    if not isinstance(at, datetime) or at.tzinfo is None:
+        raise ValueError(f"at is no time with a zone: {value!r}")
+    if not 2000 <= at.year < 3000:
+        raise ValueError(f"at is out of reach: {value!r}")
+    return at.astimezone(UTC)
+
+
+def _text(row: Mapping[str, Any], name: str) -> str | None:
+    value = row.get(name)
+    if value is not None and not isinstance(value, str):
+        raise ValueError(f"{name} is no text")
+    return redact(value) if value else None  # a file may have been edited: no secret comes in by this door either
+
+
+def _number(row: Mapping[str, Any], name: str) -> float | None:
+    value = row.get(name)
+    if value is None:
+        return None
+    number = float(value)
+    if not math.isfinite(number) or number < 0:
+        raise ValueError(f"{name} is no such number: {value!r}")
+    return number
+
+
+def _whole(row: Mapping[str, Any], name: str) -> int | None:
+    number = _number(row, name)
+    if number is not None and number != int(number):
+        raise ValueError(f"{name} is no whole number: {row[name]!r}")
+    return int(number) if number is not None else None
