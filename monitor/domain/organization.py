@@ -18,7 +18,7 @@ class ItemKind(StrEnum):
     """`name status(active|archived) created_at archived_at`. Its id is also its `project`."""
     API_KEY = "api_key"
     """`name redacted_value created_at last_used_at expires_at owner_type(user|service_account) owner_id owner_name owner_role
-    owner_project_access(active|inactive)`."""
+    owner_project_access(active|inactive)`. As stored, `redacted_value` is `sk-…` and the last four characters at most."""
     SERVICE_ACCOUNT = "service_account"
     """`name role created_at`."""
     MEMBER = "member"
@@ -118,7 +118,8 @@ class Gap:
     project: str | None
     reason: str
     """In words: `the admin key lacks api.management.read`."""
-    since: datetime
+    since: datetime | None = None
+    """None where nobody ever tried."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -120,7 +120,7 @@ class ApiClient:
         return Caller(self._sdks.get(base_url) or self._sdk(base_url), headers)
 
     def _sdk(self, base_url: str) -> openai.AsyncOpenAI:
-        made = self._sdks[base_url] = _Sdk(
+        made = self._sdks[base_url] = Sdk(
             # Empty, so that a call without a key of its own is refused by the SDK and never sent with another's.
             api_key="",
             admin_api_key="",
@@ -129,12 +129,12 @@ class ApiClient:
             max_retries=0,
             timeout=httpx2.Timeout(self._timeout, connect=self._connect_timeout),
             http_client=self._http,
-            default_headers={"User-Agent": _USER_AGENT, "Accept-Encoding": "identity", **_UNSAID},
+            default_headers={"User-Agent": USER_AGENT, "Accept-Encoding": "identity", **UNSAID},
         )
         return made
 
 
-_UNSAID: dict[str, Any] = dict.fromkeys(
+UNSAID: dict[str, Any] = dict.fromkeys(
     (
         "X-Stainless-Arch",
         "X-Stainless-Async",
@@ -149,11 +149,11 @@ _UNSAID: dict[str, Any] = dict.fromkeys(
 """What the SDK tells of this machine with every request. Nobody needs it, and handling it costs a tenth of the call."""
 
 
-_USER_AGENT = f"AsyncOpenAI/Python {openai.__version__}"
+USER_AGENT = f"AsyncOpenAI/Python {openai.__version__}"
 """That of the applications: whoever filters by it on the way shall treat us like them."""
 
 
-class _Sdk(openai.AsyncOpenAI):
+class Sdk(openai.AsyncOpenAI):
     """The SDK's client without the thread that its first call takes to ask for the operating system's name.
 
     Where names are not resolved, the threads are busy with that, and the first check of each key would wait for one.

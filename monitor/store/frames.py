@@ -7,9 +7,38 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _TIMES = frozenset({"start", "at"})
-_COUNTS = frozenset({"cell", "ok", "failed", "inconclusive", "count", "checks", "requests", "tokens", "in_flight", "target_id"})
+_COUNTS = frozenset(
+    {
+        "cell",
+        "ok",
+        "failed",
+        "inconclusive",
+        "count",
+        "checks",
+        "requests",
+        "tokens",
+        "in_flight",
+        "target_id",
+        "input_tokens",
+        "output_tokens",
+        "cached_tokens",
+    }
+)
 _NUMBERS = frozenset(
-    {"p50", "p95", "p99", "limit", "remaining", "reset", "window", "latency_ms", "processing_ms", "retry_after", "lag_p99_ms"}
+    {
+        "p50",
+        "p95",
+        "p99",
+        "limit",
+        "remaining",
+        "reset",
+        "window",
+        "latency_ms",
+        "processing_ms",
+        "retry_after",
+        "lag_p99_ms",
+        "amount",
+    }
 )
 
 _NO_TIME = -(2**63)

@@ -4,6 +4,7 @@ Every function raises `StoreError` where the database cannot be read. Importing 
 that returns a frame does.
 """
 
+from monitor.store.changes import find as changes
 from monitor.store.current import data_version, effective_config, fleet, heartbeat, keys, project, targets
 from monitor.store.history import (
     check_counts,
@@ -25,6 +26,11 @@ from monitor.store.incidents import open_ones as open_incidents
 from monitor.store.incidents import record as incident
 from monitor.store.incidents import similar as similar_incidents
 from monitor.store.intents import waiting as waiting_intents
+from monitor.store.organization import cost_rows as costs
+from monitor.store.organization import matches as key_matches
+from monitor.store.organization import names as organizations
+from monitor.store.organization import organization
+from monitor.store.organization import usage_rows as usage
 from monitor.store.outbox import log as deliveries
 from monitor.store.silences import active as active_silences
 from monitor.store.silences import all_ as silences
@@ -45,7 +51,9 @@ __all__ = [
     "ProjectStatus",
     "TargetStatus",
     "active_silences",
+    "changes",
     "check_counts",
+    "costs",
     "data_version",
     "deliveries",
     "effective_config",
@@ -54,6 +62,7 @@ __all__ = [
     "heartbeat",
     "incident",
     "incidents",
+    "key_matches",
     "keys",
     "lag_trend",
     "latency_trend",
@@ -63,6 +72,8 @@ __all__ = [
     "observation",
     "observations",
     "open_incidents",
+    "organization",
+    "organizations",
     "probe_cost",
     "project",
     "rate_limit_trend",
@@ -71,5 +82,6 @@ __all__ = [
     "strips",
     "targets",
     "transitions",
+    "usage",
     "waiting_intents",
 ]

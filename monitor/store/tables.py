@@ -8,6 +8,9 @@
     incidents ─► incident_projects, incident_events, incident_evidence      with names, not rows: they outlive both
          └─────► outbox ◄─ silences             who was told what, and why somebody was not
     intents                                     what people asked for on a page, until the service has done it
+    organizations ─► organization_items, organization_parts, usage, costs      what the Administration API says, and what it did not
+        └─────► key_matches ◄─ keys             which of the organization's keys a configured secret is
+    change_events                               what changed, there or here; kept for ever
 
 Charts read buckets, never raw rows. The fleet as a whole is kept as project 0 (`FLEET`), so that a chart over every project
 reads no more than a chart over one.
@@ -357,3 +360,93 @@ intents = _plain(
 NOT_TAKEN = intents.c.taken_at.is_(None)
 Index("ix_intents_not_taken", intents.c.id, sqlite_where=NOT_TAKEN, postgresql_where=NOT_TAKEN)
 """What people asked for on a page; the service carries it out and notes who did what."""
+
+# The organization's own record, as the Administration API told it last. An absent project, key or model is empty, as in `targets`.
+
+organizations = _plain(
+    "organizations",
+    Column("id", Int, primary_key=True),
+    Column("name", Words, nullable=False, unique=True),
+    Column("first_seen", Int, nullable=False),
+    Column("synced_at", Int),
+)
+
+organization_items = _clustered(
+    "organization_items",
+    _key("organization_id"),
+    _key("kind", Words),
+    _key("project", Words),
+    _key("id", Words),
+    Column("facts", Words, nullable=False),
+    Column("first_seen", Int, nullable=False),
+    Column("changed_at", Int, nullable=False),
+    Column("gone_at", Int),
+)
+"""`facts` are JSON. When an item was seen last is when its part was read last: a reading that changes nothing writes no item."""
+
+organization_parts = _clustered(
+    "organization_parts",
+    _key("organization_id"),
+    _key("part", Words),
+    _key("project", Words),
+    Column("read_at", Int),
+    Column("reason", Words),
+    Column("since", Int),
+    Column("read_until", Int),
+)
+"""When each part was read last, and why it cannot be read since when. Of logs and usage `read_until` is how far they are known."""
+
+usage = _clustered(
+    "usage",
+    _key("organization_id"),
+    _key("width"),
+    _key("start"),
+    _key("endpoint", Words),
+    _key("project", Words),
+    _key("api_key", Words),
+    _key("model", Words),
+    Column("requests", Int, nullable=False),
+    Column("input_tokens", Int, nullable=False),
+    Column("output_tokens", Int, nullable=False),
+    Column("cached_tokens", Int, nullable=False),
+)
+
+costs = _clustered(
+    "costs",
+    _key("organization_id"),
+    _key("day"),
+    _key("project", Words),
+    _key("line_item", Words),
+    _key("currency", Words),
+    Column("amount", Real, nullable=False),
+)
+
+key_matches = _clustered(
+    "key_matches",
+    _key("key_id"),
+    Column("organization_id", Int, nullable=False),
+    Column("matched", Words, nullable=False),
+    Column("api_key", Words),
+    Column("api_key_project", Words),
+    Column("at", Int, nullable=False),
+)
+"""Found out from secrets in memory and what OpenAI shows of its keys; only the outcome is stored."""
+
+change_events = _plain(
+    "change_events",
+    Column("id", Int, primary_key=True),
+    Column("at", Int, nullable=False),
+    Column("kind", Words, nullable=False),
+    Column("source", Words, nullable=False),
+    Column("text", Words, nullable=False),
+    Column("project_id", Words),
+    Column("project", Words),
+    Column("subject", Words),
+    Column("key", Words),
+    Column("model", Words),
+    Column("actor", Words),
+    Column("after", Int),
+    Column("dedup", Words, nullable=False, unique=True),
+    Index("ix_change_events_at", "at"),
+    Index("ix_change_events_project", "project", "at"),
+)

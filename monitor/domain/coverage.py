@@ -1,0 +1,126 @@
+"""What is configured here beside what the organization says it has: what nobody watches, what is gone, and which key is which."""
+
+import re
+from collections.abc import Collection, Iterable, Iterator
+from dataclasses import dataclass
+from enum import StrEnum
+
+from monitor.domain.inventory import ApiKey, Project
+from monitor.domain.organization import Item, ItemKind, Organization
+
+
+class Matched(StrEnum):
+    """Whether a configured secret was found among the organization's keys. Stored: never rename."""
+
+    ONE = "one"
+    AMBIGUOUS = "ambiguous"
+    """Several keys look alike in the few characters that OpenAI shows."""
+    NONE = "none"
+    """No key of the organization looks like it: deleted, of another organization, or mistyped."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyMatch:
+    """Which of OpenAI's keys a configured one is. Holds no part of the secret."""
+
+    project: str
+    """Both names are ours."""
+    label: str
+    matched: Matched
+    organization: str
+    api_key: str | None = None
+    """OpenAI's id (`key_…`) where one was found."""
+    api_key_project: str | None = None
+    """OpenAI's id of the project that the key belongs to."""
+
+
+_SHOWN = re.compile(r"([A-Za-z0-9_-]*)(?:\.{2,}|…|\*{2,})([A-Za-z0-9_-]*)", re.ASCII)
+
+
+def shown_parts(redacted: str | None) -> tuple[str, str] | None:
+    """The beginning and the end that `sk-abc...def` shows; None where it shows too little to tell keys apart."""
+    found = _SHOWN.fullmatch(redacted.strip()) if redacted else None
+    return (found[1], found[2]) if found and len(found[2]) >= 3 else None
+
+
+def kept(redacted: str | None) -> str | None:
+    """What of `sk-abc...def` may be stored: `sk-…def`, no more than its last four characters."""
+    parts = shown_parts(redacted)
+    return f"sk-…{parts[1][-4:]}" if parts else None
+
+
+def match(secret: str, project_id: str | None, records: Iterable[Item]) -> tuple[Matched, Item | None]:
+    """The key among `records` (API keys with `redacted_value` as OpenAI sent it) that `secret` is.
+
+    Keys of `project_id` count first; another project's only where none of its own looks alike. Never None with `Matched.ONE`.
+    """
+    alike = [item for item in records if _looks_like(secret, item)]
+    own = [item for item in alike if project_id is not None and item.project == project_id]
+    found = own or alike
+    if len(found) == 1:
+        return Matched.ONE, found[0]
+    return (Matched.AMBIGUOUS if found else Matched.NONE), None
+
+
+def _looks_like(secret: str, item: Item) -> bool:
+    parts = shown_parts(item.facts.get("redacted_value"))
+    # Shorter than what is shown of it: then beginning and end would overlap and prove nothing.
+    return (
+        parts is not None
+        and len(secret) >= len(parts[0]) + len(parts[1]) + 8
+        and secret.startswith(parts[0])
+        and secret.endswith(parts[1])
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """Where configuration and organization differ. Every list is sorted by name; archived projects count as gone."""
+
+    unwatched_projects: tuple[Item, ...] = ()
+    """Active at OpenAI, configured nowhere here."""
+    unwatched_keys: tuple[Item, ...] = ()
+    """Keys of watched projects that no configured secret is."""
+    gone_projects: tuple[Project, ...] = ()
+    """Configured here with an id that the organization has not, or has archived."""
+    unknown_keys: tuple[tuple[Project, ApiKey], ...] = ()
+    """Configured keys that are none of the organization's."""
+    unproven_keys: tuple[tuple[Project, ApiKey], ...] = ()
+    """Configured keys that cannot be told from others, or were never compared."""
+
+
+def coverage(projects: Collection[Project], organization: Organization, matches: Iterable[KeyMatch]) -> Coverage:
+    """Compare. An organization that was never read gives an empty comparison: nothing is called gone that nobody looked for."""
+    there = {item.id: item for item in organization.of(ItemKind.PROJECT)}
+    if not there:
+        return Coverage()
+    active = {number for number, item in there.items() if item.facts.get("status") != "archived"}
+    watched = {project.project_id for project in projects if project.project_id}
+    by_key = {(each.project, each.label): each for each in matches}
+    taken = {each.api_key for each in by_key.values() if each.api_key}
+    pairs = [(project, key) for project in sorted(projects, key=lambda each: each.name) for key in project.keys]
+
+    def judged(*outcomes: Matched | None) -> Iterator[tuple[Project, ApiKey]]:
+        for project, key in pairs:
+            found = by_key.get((project.name, key.label))
+            if (found.matched if found else None) in outcomes:
+                yield project, key
+
+    return Coverage(
+        unwatched_projects=_by_name(there[number] for number in active - watched),
+        unwatched_keys=_by_name(
+            item for item in organization.of(ItemKind.API_KEY) if item.project in watched & active and item.id not in taken
+        ),
+        gone_projects=tuple(
+            sorted(
+                (project for project in projects if project.project_id and project.project_id not in active),
+                key=lambda project: project.name,
+            )
+        ),
+        unknown_keys=tuple(judged(Matched.NONE)),
+        unproven_keys=tuple(judged(Matched.AMBIGUOUS, None)),
+    )
+
+
+def _by_name(items: Iterable[Item]) -> tuple[Item, ...]:
+    return tuple(sorted(items, key=lambda item: (item.name, item.id)))

@@ -1,0 +1,94 @@
+"""What changed, as stored: each change once, for ever."""
+
+from collections.abc import Iterable
+from dataclasses import replace
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine, Row
+
+from monitor.domain.changes import ChangeEvent, ChangeKind, ChangeSource
+from monitor.domain.timeline import Window, from_ms, to_ms
+from monitor.store import codec, dialect, meta
+from monitor.store.engine import reading, writing
+from monitor.store.tables import change_events
+
+_KINDS = {kind.value: kind for kind in ChangeKind}
+_MOST_LABEL = 300
+
+
+def record(engine: Engine, events: Iterable[ChangeEvent]) -> list[ChangeEvent]:
+    """Store what is not stored yet; those that are new, with their ids. Raises `StoreError`."""
+    events = list(events)
+    if not events:
+        return []
+    with writing(engine) as connection:
+        return write(connection, engine, events)
+
+
+def write(connection: Connection, engine: Engine, events: Iterable[ChangeEvent]) -> list[ChangeEvent]:
+    """The same within a transaction.
+
+    Where two readings told a change and the audit log tells it too, the audit log's time and actor count: they are exact.
+    """
+    c = change_events.c
+    new = []
+    insert = dialect.insert_new(engine, change_events).returning(c.id)
+    for event in events:
+        row = _row(event)
+        number = connection.execute(insert, row).scalar()
+        if number is not None:
+            new.append(replace(event, id=number))
+        elif event.source is ChangeSource.AUDIT_LOG:
+            exact = {"at": row["at"], "source": row["source"], "actor": row["actor"], "after": None}
+            guessed = (c.dedup == row["dedup"], c.source == ChangeSource.SYNC.value)
+            connection.execute(sa.update(change_events).where(*guessed).values(exact))
+    if new:
+        meta.bump(connection)
+    return new
+
+
+def find(engine: Engine, window: Window, project: str | None = None, limit: int = 1000) -> list[ChangeEvent]:
+    """What changed in the window, newest first; with a project's name, that project's and what concerns the whole organization."""
+    c = change_events.c
+    query = sa.select(change_events).where(c.at >= to_ms(window.start), c.at < to_ms(window.end))
+    if project is not None:
+        query = query.where(sa.or_(c.project == codec.clean(project), sa.and_(c.project.is_(None), c.project_id.is_(None))))
+    with reading(engine) as connection:
+        return [_event(row) for row in connection.execute(query.order_by(c.at.desc(), c.id.desc()).limit(limit))]
+
+
+def _row(event: ChangeEvent) -> dict[str, Any]:
+    at = to_ms(event.at)
+    return {
+        "at": at,
+        "kind": event.kind.value,
+        "source": event.source.value,
+        "text": codec.said(event.text),
+        "project_id": codec.clean(event.project_id, _MOST_LABEL),
+        "project": codec.clean(event.project, _MOST_LABEL),
+        "subject": codec.clean(event.subject, _MOST_LABEL),
+        "key": codec.clean(event.key, _MOST_LABEL),
+        "model": codec.clean(event.model, _MOST_LABEL),
+        "actor": codec.said(event.actor, _MOST_LABEL),
+        "after": codec.at_ms(event.after),
+        "dedup": codec.clean(event.dedup or f"{event.kind.value} {event.project_id} {event.subject} {at}", _MOST_LABEL),
+    }
+
+
+def _event(row: Row[Any]) -> ChangeEvent:
+    return ChangeEvent(
+        at=from_ms(row.at),
+        kind=_KINDS.get(row.kind, ChangeKind.OTHER),
+        source=ChangeSource(row.source),
+        text=row.text,
+        project_id=row.project_id,
+        project=row.project,
+        subject=row.subject,
+        key=row.key,
+        model=row.model,
+        actor=row.actor,
+        after=codec.moment(row.after),
+        dedup=row.dedup,
+        id=row.id,
+    )

@@ -1,0 +1,255 @@
+"""The organization's own record in the store: what was read, what could not be, what changed, and each change once."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+import pytest
+
+from monitor.domain.changes import ChangeEvent, ChangeKind, ChangeSource
+from monitor.domain.coverage import KeyMatch, Matched
+from monitor.domain.organization import CostRow, Difference, Item, ItemKind, UsageRow
+from monitor.domain.timeline import Window
+from monitor.store import changes, queries
+from monitor.store.organization import DAYS, HOURS, MINUTES, NO_ADMIN_KEY, OrganizationWriter
+from tests.store.conftest import Store
+from tests.store.helpers import START, inventory
+
+HOUR = timedelta(hours=1)
+EVER = Window(START - timedelta(days=400), START + timedelta(days=400))
+
+
+def key(number: str, project: str = "proj_a", **facts: Any) -> Item:
+    return Item(ItemKind.API_KEY, number, project, {"name": number, "last_used_at": 5} | facts)
+
+
+def project(number: str, status: str = "active") -> Item:
+    return Item(ItemKind.PROJECT, number, number, {"name": number, "status": status})
+
+
+def tell(difference: Difference, before: datetime) -> Iterator[ChangeEvent]:
+    """Words for any difference."""
+    verb = "new" if difference.before is None else "gone" if difference.after is None else "changed"
+    yield change(f"{difference.id} {verb}", dedup=f"{difference.id} {verb} {difference.changed}", after=before)
+
+
+def change(text: str = "Key “backend” was deleted.", at: datetime = START, **more: Any) -> ChangeEvent:
+    return ChangeEvent(**{"at": at, "kind": ChangeKind.KEY_DELETED, "source": ChangeSource.SYNC, "text": text} | more)
+
+
+@pytest.fixture
+def acme(store: Store) -> OrganizationWriter:
+    return OrganizationWriter(store.engine, "acme", START)
+
+
+def save(
+    acme: OrganizationWriter, *items: Item, at: datetime = START, project: str = "proj_a", reason: str | None = None
+) -> list[str]:
+    made = acme.save(ItemKind.API_KEY, project, at, items, tell, reason)
+    return [each.text for each in made]
+
+
+def ids(items: Iterable[Item]) -> list[str]:
+    return sorted(item.id for item in items)
+
+
+def test_nothing_was_ever_read_and_every_part_says_so(store: Store) -> None:
+    found = queries.organization(store.pages)
+    assert found.items == ()
+    assert found.synced_at is None
+    assert {gap.part for gap in found.gaps} == {kind.value for kind in ItemKind}
+    assert {gap.reason for gap in found.gaps} == {NO_ADMIN_KEY}
+    assert queries.organizations(store.pages) == {}
+
+
+def test_what_is_read_first_is_no_news(store: Store, acme: OrganizationWriter) -> None:
+    assert save(acme, key("key_1"), key("key_2")) == []
+    assert queries.changes(store.pages, EVER) == []
+    found = queries.organization(store.pages, "acme")
+    assert found.of(ItemKind.API_KEY) == (key("key_1"), key("key_2"))
+    assert queries.organization(store.pages, "other").items == ()
+
+
+def test_what_is_new_changed_or_gone_is_told_once(store: Store, acme: OrganizationWriter) -> None:
+    save(acme, key("key_1"), key("key_2"))
+    told = save(acme, key("key_2", name="renamed"), key("key_3"), at=START + HOUR)
+    assert told == ["key_1 gone", "key_2 changed", "key_3 new"]
+    assert {each.after for each in queries.changes(store.pages, EVER)} == {START}
+    assert save(acme, key("key_2", name="renamed"), key("key_3"), at=START + 2 * HOUR) == []
+    assert ids(queries.organization(store.pages).items) == ["key_2", "key_3"]
+    assert save(acme, key("key_1"), key("key_2", name="renamed"), key("key_3"), at=START + 3 * HOUR) == ["key_1 new"]
+
+
+def test_use_is_stored_but_no_news(store: Store, acme: OrganizationWriter) -> None:
+    save(acme, key("key_1"))
+    assert save(acme, key("key_1", last_used_at=9), at=START + HOUR) == []
+    assert queries.organization(store.pages).items[0].facts["last_used_at"] == 9
+
+
+def test_what_cannot_be_read_keeps_its_state_and_says_since_when(store: Store, acme: OrganizationWriter) -> None:
+    save(acme, key("key_1"))
+    for hours in (1, 2):
+        acme.fail("api_key", "proj_a", "HTTP 500", START + hours * HOUR)
+    found = queries.organization(store.pages)
+    assert ids(found.items) == ["key_1"]
+    [gap] = found.gaps
+    assert (gap.part, gap.project, gap.reason, gap.since) == ("api_key", "proj_a", "HTTP 500", START + HOUR)
+    assert acme.parts()["api_key", "proj_a"].read_at == START
+    assert save(acme, at=START + 3 * HOUR) == ["key_1 gone"]
+    assert queries.organization(store.pages).gaps == ()
+
+
+def test_of_a_reading_that_is_not_whole_nothing_is_gone(store: Store, acme: OrganizationWriter) -> None:
+    save(acme, key("key_1"), key("key_2"))
+    assert save(acme, key("key_2"), key("key_3"), at=START + HOUR, reason="1 entries could not be understood") == ["key_3 new"]
+    found = queries.organization(store.pages)
+    assert ids(found.items) == ["key_1", "key_2", "key_3"]
+    assert [gap.reason for gap in found.gaps] == ["1 entries could not be understood"]
+
+
+def test_what_many_projects_lack_alike_is_one_gap(store: Store, acme: OrganizationWriter) -> None:
+    for number in range(30):
+        acme.fail("rate_limit", f"proj_{number}", "the admin key lacks api.management.read", START)
+    acme.fail("usage.completions.60", None, "completions: HTTP 500", START)
+    [limits, usage] = queries.organization(store.pages).gaps
+    assert (limits.project, limits.reason) == (None, "the admin key lacks api.management.read (30 projects)")
+    assert usage.part == "usage"
+    assert queries.organization(store.pages, kinds=[ItemKind.API_KEY]).gaps == ()
+    assert [gap.project for gap in queries.organization(store.pages, project="proj_7").gaps] == ["proj_7", None]
+
+
+def test_what_belonged_to_a_project_that_is_gone_is_gone_with_it(store: Store, acme: OrganizationWriter) -> None:
+    acme.save(ItemKind.PROJECT, None, START, [project("proj_a"), project("proj_b")], tell)
+    save(acme, key("key_1"))
+    save(acme, key("key_2", "proj_b"), project="proj_b")
+    acme.fail("member", "proj_a", "HTTP 500", START)
+    made = acme.save(ItemKind.PROJECT, None, START + HOUR, [project("proj_b")], tell)
+    assert [each.text for each in made] == ["proj_a gone"]
+    found = queries.organization(store.pages)
+    assert ids(found.items) == ["key_2", "proj_b"]
+    assert found.gaps == ()
+    assert found.project("proj_b") == project("proj_b")
+    assert queries.organization(store.pages, project="proj_b").of(ItemKind.PROJECT) == (project("proj_b"),)
+
+
+def test_two_organizations_do_not_mix(store: Store, acme: OrganizationWriter) -> None:
+    other = OrganizationWriter(store.engine, "other", START)
+    save(acme, key("key_1"))
+    save(other, key("key_2"))
+    assert save(acme, key("key_1"), at=START + HOUR) == []
+    assert ids(queries.organization(store.pages).items) == ["key_1", "key_2"]
+    assert ids(queries.organization(store.pages, "other").items) == ["key_2"]
+    assert queries.organization(store.pages).synced_at is None
+    acme.synced(START + HOUR)
+    assert queries.organizations(store.pages) == {"acme": START + HOUR, "other": None}
+
+
+def test_hostile_texts_are_stored_harmless(store: Store, acme: OrganizationWriter) -> None:
+    save(acme, key("key_1\x00\ud800", name="\x00\ud800 ; DROP TABLE organizations"))
+    [item] = queries.organization(store.pages).items
+    assert "\x00" not in item.id
+    assert item.facts["name"].endswith("; DROP TABLE organizations")
+
+
+# Changes --------------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_change_is_kept_once_and_found_by_time_and_project(store: Store) -> None:
+    events = [
+        change("one", START, dedup="1", project="checkout", project_id="proj_a", key="backend", actor="user-1", model="gpt-4o"),
+        change("two", START + HOUR, dedup="2"),
+        change("three", START + 2 * HOUR, dedup="3", project="search"),
+        change("stranger", START + 2 * HOUR, dedup="4", project_id="proj_x"),
+    ]
+    stored = changes.record(store.engine, events)
+    assert changes.record(store.engine, events) == []
+    assert [each.text for each in queries.changes(store.pages, EVER)] == ["stranger", "three", "two", "one"]
+    assert [each.text for each in queries.changes(store.pages, EVER, "checkout")] == ["two", "one"]
+    assert queries.changes(store.pages, Window(START, START + HOUR)) == [stored[0]]
+    assert replace(stored[0], id=None) == events[0]
+
+
+def test_the_audit_log_s_time_and_actor_count_more_than_two_readings(store: Store) -> None:
+    seen = change(at=START + HOUR, dedup="key.deleted key_1", after=START)
+    logged = change(at=START + HOUR / 2, dedup="key.deleted key_1", source=ChangeSource.AUDIT_LOG, actor="user-1")
+    changes.record(store.engine, [seen])
+    assert changes.record(store.engine, [logged]) == []
+    [kept] = queries.changes(store.pages, EVER)
+    assert (kept.at, kept.source, kept.actor, kept.after) == (START + HOUR / 2, ChangeSource.AUDIT_LOG, "user-1", None)
+    changes.record(store.engine, [replace(seen, at=START + 2 * HOUR)])
+    assert queries.changes(store.pages, EVER) == [kept]
+
+
+def test_a_change_without_a_sign_of_its_own_is_still_kept_once(store: Store) -> None:
+    assert len(changes.record(store.engine, [change(), change(), change(subject="key_2")])) == 2
+
+
+# Usage, costs, matches ------------------------------------------------------------------------------------------------------------
+
+
+def row(start: datetime = START, requests: int = 1, width: timedelta = MINUTES, **more: Any) -> UsageRow:
+    facts = {"project": "proj_a", "api_key": None, "model": "gpt-4o", "input_tokens": 10, "output_tokens": 2} | more
+    return UsageRow(start=start, width=width, requests=requests, **facts)
+
+
+def test_late_usage_replaces_what_was_read(store: Store, acme: OrganizationWriter) -> None:
+    starts = [START, START + MINUTES]
+    acme.replace_usage("completions", MINUTES, starts, [row(requests=3), row(requests=2), row(START + MINUTES, model="o3")])
+    acme.replace_usage("embeddings", MINUTES, starts, [row(requests=5, model="text-embedding-3-small")])
+    acme.replace_usage("completions", MINUTES, [START], [row(requests=7)])
+    found = queries.usage(store.pages, EVER, MINUTES)
+    assert list(zip(found["model"], found["requests"], strict=True)) == [("gpt-4o", 7), ("text-embedding-3-small", 5), ("o3", 1)]
+    assert found["api_key"].tolist() == [None, None, None]
+    assert queries.usage(store.pages, EVER, MINUTES, by=("project",))["requests"].tolist() == [12, 1]
+    assert queries.usage(store.pages, EVER, MINUTES, project="proj_b").empty
+    assert queries.usage(store.pages, EVER, HOURS).empty
+    assert str(found["start"].dtype) == "datetime64[ms, UTC]"
+
+
+@pytest.mark.parametrize(("width", "by"), [(timedelta(minutes=5), ("project",)), (MINUTES, ("organization_id",))])
+def test_usage_that_is_not_kept_is_refused(store: Store, width: timedelta, by: tuple[str, ...]) -> None:
+    with pytest.raises(ValueError, match="not kept"):
+        queries.usage(store.pages, EVER, width, by=by)
+
+
+def test_usage_is_forgotten_by_its_age(store: Store, acme: OrganizationWriter) -> None:
+    for width, days in ((MINUTES, 8), (MINUTES, 6), (HOURS, 101), (HOURS, 99), (DAYS, 401), (DAYS, 399)):
+        at = START - timedelta(days=days)
+        acme.replace_usage("completions", width, [at], [row(at, width=width)])
+    acme.replace_costs([START - timedelta(days=401)], [CostRow(START - timedelta(days=401), None, None, 1.0)])
+    acme.forget_usage(START)
+    long = Window(START - timedelta(days=900), START)
+    assert [len(queries.usage(store.pages, long, width)) for width in (MINUTES, HOURS, DAYS)] == [1, 1, 1]
+    assert queries.costs(store.pages, long).empty
+
+
+def test_costs_of_a_day_replace_those_known_before(store: Store, acme: OrganizationWriter) -> None:
+    acme.replace_costs([START], [CostRow(START, "proj_a", "gpt-4o, input", 1.5), CostRow(START, "proj_a", None, 1.0)])
+    acme.replace_costs([START], [CostRow(START, "proj_a", "gpt-4o, input", 2.5)])
+    found = queries.costs(store.pages, EVER)
+    assert found[["project", "line_item", "amount", "currency"]].to_numpy().tolist() == [["proj_a", "gpt-4o, input", 2.5, "usd"]]
+
+
+def test_a_cursor_goes_on_from_where_it_was_and_a_failure_keeps_it(acme: OrganizationWriter) -> None:
+    acme.read_until("audit_log", START, START + HOUR)
+    acme.fail("audit_log", None, "HTTP 500", START + 2 * HOUR)
+    state = acme.parts()["audit_log", None]
+    assert (state.read_until, state.read_at, state.reason, state.since) == (START, START + HOUR, "HTTP 500", START + 2 * HOUR)
+
+
+def test_which_key_is_which_is_kept_with_the_key_and_goes_with_it(store: Store, acme: OrganizationWriter) -> None:
+    known = inventory("checkout", "search")
+    store.writer.sync_inventory(known, START)
+    found = [
+        KeyMatch("checkout", "backend", Matched.ONE, "acme", "key_1", "proj_a"),
+        KeyMatch("search", "backend", Matched.AMBIGUOUS, "acme"),
+        KeyMatch("nobody", "backend", Matched.NONE, "acme"),
+    ]
+    acme.save_matches(found, START)
+    acme.save_matches(found, START + HOUR)
+    assert queries.key_matches(store.pages) == found[:2]
+    [checkout, search] = known.projects
+    rotated = replace(checkout, keys=(replace(checkout.keys[0], fingerprint="ffffffffffffffff…9999"),))  # type: ignore[arg-type]
+    store.writer.sync_inventory(replace(known, projects=(rotated, search)), START + HOUR)
+    assert [each.project for each in queries.key_matches(store.pages)] == ["search"]
