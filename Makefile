@@ -19,7 +19,7 @@ install-dev: $(VENV)/.dev
 
 test: $(VENV)/.dev      ## run every test; installs what they need, a browser included
 	@sh tests/browser/install.sh
-	@$(PY) -m pytest
+	@$(PY) -m pytest -n auto --dist loadfile
 
 check: $(VENV)/.dev     ## lint, types, import rules
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

@@ -116,6 +116,12 @@ class EventKind(StrEnum):
     MERGED = "merged"
     RESOLVED = "resolved"
     REOPENED = "reopened"
+    CHECK = "check"
+    """What was answered. Told by the evidence, like the next two not stored as an event."""
+    HEALTH = "health"
+    """Checks that it hit changed their health."""
+    CHANGE = "change"
+    """Something was changed shortly before or meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +149,7 @@ class IncidentRecord:
 
     incident: Incident
     events: tuple[Event, ...] = ()
-    """Oldest first."""
+    """The whole story, oldest first: what was done about it, and what its checks said meanwhile."""
     evidence: dict[str, object] = field(default_factory=dict)
     """Frozen when it was opened, JSON-ready, redacted. Keys: `first_bad` and `last_good` (an observation's facts or None), `errors`
     (each distinct one: `failure status code message count request_ids first last`), `limits`, `config` (the project's effective

@@ -40,6 +40,9 @@ EVENT_WORDS = {
     EventKind.MERGED: "merged",
     EventKind.RESOLVED: "resolved",
     EventKind.REOPENED: "reopened",
+    EventKind.CHECK: "answered",
+    EventKind.HEALTH: "health",
+    EventKind.CHANGE: "changed",
 }
 
 # Times --------------------------------------------------------------------------------------------------------------------------

@@ -51,7 +51,7 @@ class Freezer:
 
     def evidence(self, incident: Incident) -> dict[str, Any]:
         """As `IncidentRecord.evidence` says."""
-        start, lane, is_hit = to_ms(incident.first_bad_at), incident.cause.lane.value, _hit(incident)
+        start, lane, is_hit = to_ms(incident.first_bad_at), incident.cause.lane.value, hit_by(incident)
         places = (None, *incident.projects)
         bad = [(target, row) for place in places for target, row in self._bad.get(place, ()) if row.at >= start and is_hit(target)]
         bad.sort(key=lambda pair: pair[1].at)
@@ -134,7 +134,7 @@ def _target(row: Row[*tuple[Any, ...]]) -> Target:
     return target_of(row.project, row.probe, row.key, row.model, row.host)
 
 
-def _hit(incident: Incident) -> Callable[[Target], bool]:
+def hit_by(incident: Incident) -> Callable[[Target], bool]:
     """Whether a target is one of those that the incident hits."""
     cause, keys, models = incident.cause, frozenset(incident.keys), frozenset(incident.models)
 

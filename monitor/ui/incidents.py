@@ -306,6 +306,7 @@ _MARKS = {
     EventKind.ACKNOWLEDGED: "restricted",
     EventKind.COMMENT: "restricted",
     EventKind.SILENCED: "restricted",
+    EventKind.CHANGE: "degraded",
 }
 
 

@@ -42,7 +42,7 @@ def until(true: Callable[[], object]) -> bool:
     return bool(true())
 
 
-def test_a_refused_key_is_told_once_and_the_dead_man_is_kept_alive(tmp_path: Path, api: str, hook: Hook) -> None:  # noqa: F811
+def test_a_refused_key_is_told_once_and_the_dead_man_is_kept_alive(tmp_path: Path, api: str, hook: Hook) -> None:
     (tmp_path / "monitor.toml").write_text(CONFIGURATION.format(api=api))
     (tmp_path / ".env").write_text(f"EMULATED_KEY={KEY}\nHOOK={hook.url}\nDEAD_MAN=http://127.0.0.1:{hook.port}/alive\n")
     break_it(api, "heal")
