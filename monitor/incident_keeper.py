@@ -122,7 +122,7 @@ class IncidentKeeper:
         others: dict[str, Target] = {}
         for check in self._inventory.checks:
             there = check.target
-            if there.probe is ProbeKind.CONTROL and there.host == place[0]:
+            if there.probe is ProbeKind.CONTROL and there.host == place[0] and there != target:
                 yield there
             elif there.probe is probe and there.project and there.project != target.project and self._fleet.host(there) == place[0]:
                 others.setdefault(there.project, there)

@@ -261,7 +261,9 @@ def _is_ripe(cause: Cause, members: tuple[Ill, ...], fleet: Fleet, now: datetime
     if not sure:
         return False
     after = OPEN_AFTER
-    if cause.lane in (Lane.NETWORK, Lane.SERVER) and not any(one.target.probe is ProbeKind.CONTROL for one in sure):
+    # The question without a key is no better than others where nobody but it fails.
+    agreed = len(sure) > 1 and any(one.target.probe is ProbeKind.CONTROL for one in sure)
+    if cause.lane in (Lane.NETWORK, Lane.SERVER) and not agreed:
         by_chance = max(2, len(_projects(cause, fleet)) // 50)
         after = OPEN_ALONE_AFTER if len(sure) <= by_chance else OPEN_AFTER
     return now - min(one.since for one in sure) >= after

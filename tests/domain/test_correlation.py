@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.domain.correlation import OPEN_AFTER, Fleet, causes, correlate
+from monitor.domain.correlation import OPEN_AFTER, OPEN_ALONE_AFTER, Fleet, causes, correlate
 from monitor.domain.diagnosis import Context, Diagnosis, diagnose
 from monitor.domain.health import Health
 from monitor.domain.incidents import Cause, Change, EventKind, Ill, Incident, Severity
@@ -246,3 +246,12 @@ def test_whatever_is_ill_belongs_to_exactly_one_incident(first: list[Ill], secon
         assert len({incident.cause.key for incident in open_ones}) == len(open_ones)
         assert second or not open_ones
     assert [change for change in changes if change.events] == []
+
+
+@pytest.mark.parametrize("kind", [K.SERVER_ERROR, K.NETWORK_UNREACHABLE])
+def test_the_question_without_a_key_alone_is_given_as_long_as_any_other_to_pass(kind: K) -> None:
+    since = NOW - OPEN_AFTER
+    control = ill(HOST, kind, ProbeKind.CONTROL, since=since)
+    assert not step([control])
+    assert step([control], now=since + OPEN_ALONE_AFTER)
+    assert step([control, ill("p00/web", kind, since=since)])

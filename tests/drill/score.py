@@ -1,5 +1,7 @@
 """What the monitor made of a scenario, beside what it ought to make of it."""
 
+import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -7,7 +9,7 @@ from typing import Any
 from monitor.demo import FastForward
 from monitor.domain.incidents import Incident
 from tests.drill.scenarios import Expected, Scenario
-from tests.drill.stage import START, Stage, perform
+from tests.drill.stage import NAMES, START, Stage, perform
 
 WARM = timedelta(minutes=20, seconds=25)
 """Every check was asked at least once, and inference twice; what breaks then, breaks between two checks."""
@@ -94,8 +96,11 @@ def _match(expected: Expected, made: list[Incident]) -> Incident | None:
     )
 
 
-def noise(days: int, every: str = "1h") -> dict[str, Any]:
-    """Background noise: 1 % cut connections and 5xx, now and then a single 401. Nobody wants to hear of it."""
+def noise(days: int, every: str | None = "1h", names: Sequence[str] = NAMES) -> dict[str, Any]:
+    """Background noise: 1 % cut connections and 5xx, now and then a single 401. Nobody wants to hear of it.
+
+    `every` is the interval of all checks; None is the default one of each kind.
+    """
     told: dict[str, Any] = {}
 
     async def act(stage: Stage) -> None:
@@ -104,13 +109,18 @@ def noise(days: int, every: str = "1h") -> dict[str, Any]:
         stage.world.trouble("auth.invalid_key", share=0.0002)
         await stage.poller.configure()
         forward = FastForward(stage.poller, stage.keeper, stage.clock)
-        await forward.until(START + timedelta(days=days))
+        for day in range(1, days + 1):
+            await forward.until(START + timedelta(days=day))
+            if every is None and day % 10 == 0:
+                said = f"{day} days: {len(stage.incidents())} incidents, {len(stage.messages())} messages"
+                print(said, file=sys.stderr, flush=True)
         await forward.end()
         failed = sum(count for (_, verdict, _), count in stage.poller.counts.items() if verdict == "failed")
         made = stage.incidents()
         told.update(
             days=days,
-            every=every,
+            every=every or "defaults",
+            projects=len(names),
             checks=stage.poller.checks,
             failed=failed,
             incidents=len(made),
@@ -118,5 +128,5 @@ def noise(days: int, every: str = "1h") -> dict[str, Any]:
             found=[f"{one.cause.key} {one.failure.value}" for one in made][:20],
         )
 
-    perform(act, every=every, running=False)
+    perform(act, every=every, names=names, running=False)
     return told

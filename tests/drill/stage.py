@@ -2,7 +2,7 @@
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -77,11 +77,11 @@ class Stage:
         (self.folder / f"{name}-web.key").write_text(secret)
 
 
-def _configuration(folder: Path, models: dict[str, tuple[str, ...]], every: str | None) -> str:
+def _configuration(folder: Path, models: dict[str, tuple[str, ...]], every: str | None, names: Sequence[str]) -> str:
     text = f'[monitor]\ndatabase_url = "sqlite:///{folder}/drill.db"\n'
     if every is not None:
         text += f'[monitor.intervals]\nauth = "{every}"\nmodel_access = "{every}"\ninference = "{every}"\ncontrol = "{every}"\n'
-    for name in NAMES:
+    for name in names:
         keys = ("web", "worker") if name == "a03" else ("web",)
         listed = ", ".join(f'"{model}"' for model in models.get(name, MODELS))
         text += f'[[projects]]\nname = "{name}"\nproject_id = "{id_of(name)}"\norganization = "{organization_of(name)}"\n'
@@ -106,9 +106,11 @@ def perform(
     models: dict[str, tuple[str, ...]] | None = None,
     every: str | None = None,
     *,
+    names: Sequence[str] = NAMES,
     running: bool = True,
 ) -> None:
-    """Play `act` while the monitor runs, in a folder and a database of its own; `every` is the interval of all checks.
+    """Play `act` while the monitor runs, in a folder and a database of its own; `every` is the interval of all checks, without it
+    each kind has its own; `names` are the projects that are watched.
 
     Without `running` nothing runs by itself: `act` moves the poller on.
     """
@@ -119,7 +121,7 @@ def perform(
         clock = VirtualClock(START, loop)
         world = World(lambda: clock.now().timestamp())
         _build(world, folder)
-        (folder / "monitor.toml").write_text(_configuration(folder, models or {}, every))
+        (folder / "monitor.toml").write_text(_configuration(folder, models or {}, every, names))
         loaded = service.load(None, {"DRILL_CHANNEL": "json://127.0.0.1:9"}, folder)
         with service.store_of(loaded.settings) as engine:
             async with service.api_client(loaded.settings, in_process(create_app(world))) as client:
