@@ -13,7 +13,20 @@ from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import Receive, Scope, Send
 
-from monitor.emulator.answers import Answer, Ask, error, invalid_key, missing_scope, no_key, not_allowed, not_found, retired
+from monitor.emulator.answers import (
+    REFUSALS,
+    Answer,
+    Ask,
+    error,
+    invalid_key,
+    missing_scope,
+    no_key,
+    not_allowed,
+    not_found,
+    policy,
+    retired,
+)
+from monitor.emulator.organization_api import administration_routes
 from monitor.emulator.world import SCOPES, VERBS, Key, Model, Project, World
 
 _CREATED = 1_715_367_049
@@ -58,6 +71,10 @@ def create_app(world: World) -> Starlette:
         found = error(404, f"Invalid URL ({request.method} {request.url.path})")
         return Response(found.body, found.status, {"x-request-id": world.request_id()}, "application/json")
 
+    async def not_so(request: Request, _: Exception) -> Response:
+        found = error(405, f"Not allowed: {request.method} {request.url.path}")
+        return Response(found.body, found.status, {"x-request-id": world.request_id()}, "application/json")
+
     routes = [
         Route("/v1/models", list_models),
         Route("/v1/models/{model:path}", get_model),
@@ -65,10 +82,11 @@ def create_app(world: World) -> Starlette:
         Route("/v1/responses", responses, methods=["POST"]),
         Route("/v1/responses/input_tokens", input_tokens, methods=["POST"]),
         Route("/v1/embeddings", embeddings, methods=["POST"]),
+        *administration_routes(world),
         Route("/_emulator", verbs),
         Route("/_emulator/{verb}", verb, methods=["POST"]),
     ]
-    return Starlette(routes=routes, exception_handlers={404: nothing})
+    return Starlette(routes=routes, exception_handlers={404: nothing, 405: not_so})
 
 
 class _Refused(Exception):  # noqa: N818 - an answer on its way out
@@ -154,6 +172,7 @@ class _Call:
             raise _Refused(
                 missing_scope(Ask(ask.secret, ask.project, ask.organization, ask.model, ask.endpoint, {"scopes": [needed]}))
             )
+        self.world.administration.touched(self.key)
 
     async def read(self) -> None:
         """Read the JSON body."""
@@ -191,7 +210,9 @@ class _Call:
 
     def charge(self, tokens: int, *, shown: bool = True) -> None:
         """Money first, then limits: a project without credit never reaches its limits."""
-        refusal = self.world.refuse(("quota.",), self.ask)
+        assert self.project is not None  # noqa: S101 - _who() has found it
+        spent = self.world.administration.spent(self.project)
+        refusal = REFUSALS[spent](self.ask) if spent else self.world.refuse(("quota.",), self.ask)
         if refusal is not None:
             raise _Refused(refusal)
         self.headers |= self._owners()
@@ -201,6 +222,24 @@ class _Call:
             self.headers |= limits
         if reached is not None or refusal is not None:
             raise _Refused(reached or refusal)  # type: ignore[arg-type]
+
+    def used(self, input_tokens: int, output_tokens: int) -> None:
+        """The model answers: the call counts as usage."""
+        assert self.key is not None  # noqa: S101 - _who() has found it
+        self.world.administration.used(self.key, self.model, input_tokens, output_tokens)
+
+    def as_policy_wants(self) -> None:
+        """Service tier and hosted tools, as the project allows them."""
+        assert self.project is not None  # noqa: S101 - _who() has found it
+        record = self.world.administration.projects[self.project.id]
+        tier = self.body.get("service_tier")
+        if tier in ("flex", "fast", "ultrafast") and record.tiers != "all" and tier not in record.tiers:
+            raise _Refused(policy(self.ask))
+        tools = self.body.get("tools")
+        for tool in tools if isinstance(tools, list) else []:
+            kind = str(tool.get("type")) if isinstance(tool, dict) else ""
+            if kind.removesuffix("_preview") in record.tools_off:
+                raise _Refused(error(400, f"Hosted tool '{kind}' is not enabled for this project.", param="tools"))
 
     def _owners(self) -> dict[str, str]:
         assert self.project is not None  # noqa: S101 - _who() has found it
@@ -272,6 +311,8 @@ async def _chat(call: _Call) -> Response:
     if any(isinstance(part, dict) and "type" not in part for message in messages for part in _parts(message)):
         text = "Missing required parameter: 'messages[0].content[0].type'."
         raise _Refused(error(400, text, "missing_required_parameter", param="messages[0].content[0].type"))
+    call.as_policy_wants()
+    call.used(8, 9)
     usage = {"prompt_tokens": 8, "completion_tokens": 9, "total_tokens": 17}
     said: dict[str, Any] = {
         "id": f"chatcmpl-{call.world.request_id()[4:20]}",
@@ -306,6 +347,8 @@ async def _responses(call: _Call) -> Response:
     if type(most) is int and most < 16:
         text = f"Invalid 'max_output_tokens': integer below minimum value. Expected a value >= 16, but got {most} instead."
         raise _Refused(error(400, text, "integer_below_min_value", param="max_output_tokens"))
+    call.as_policy_wants()
+    call.used(8, 9)
     made: dict[str, Any] = {
         "id": f"resp_{call.world.request_id()[4:36]}",
         "object": "response",
@@ -356,8 +399,9 @@ async def _embeddings(call: _Call) -> Response:
         raise _Refused(
             error(400, "'$.input' is invalid. Please check the API reference: https://platform.openai.com/docs/api-reference.")
         )
+    call.used(tokens, 0)
     vector = {"object": "embedding", "index": 0, "embedding": [0.0125] * 8}
-    used = {"prompt_tokens": 1, "total_tokens": 1}
+    used = {"prompt_tokens": tokens, "total_tokens": tokens}
     return JSONResponse({"object": "list", "data": [vector], "model": call.model, "usage": used})
 
 

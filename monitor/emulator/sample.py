@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from monitor.emulator.limits import Traffic
+from monitor.emulator.organization_api import spent_this_month
 from monitor.emulator.world import World
 
 MINUTE, HOUR, DAY = 60.0, 3600.0, 86400.0
@@ -22,16 +23,19 @@ ORGANIZATION = "org-SAMPLEHarborBooks"
 _RETIRED = "gpt-4-turbo-preview"
 
 _MODELS: tuple[tuple[str, dict[str, Any]], ...] = (
-    ("gpt-4o", {"latency": 0.62, "requests_per_minute": 10_000, "tokens_per_minute": 2_000_000}),
-    ("gpt-4o-mini", {"latency": 0.41, "requests_per_minute": 30_000, "tokens_per_minute": 10_000_000}),
-    ("gpt-4.1", {"latency": 0.70, "requests_per_minute": 10_000, "tokens_per_minute": 2_000_000}),
-    ("gpt-4.1-mini", {"latency": 0.45, "requests_per_minute": 30_000, "tokens_per_minute": 10_000_000}),
-    ("gpt-5", {"latency": 1.35, "requests_per_minute": 10_000, "tokens_per_minute": 4_000_000}),
-    ("gpt-5-mini", {"latency": 0.83, "requests_per_minute": 10_000, "tokens_per_minute": 10_000_000}),
-    ("gpt-5-pro", {"latency": 3.1, "family": "responses", "requests_per_minute": 1_000, "tokens_per_minute": 500_000}),
-    ("text-embedding-3-small", {"latency": 0.16, "family": "embeddings", "tokens_per_minute": 10_000_000}),
-    ("text-embedding-3-large", {"latency": 0.21, "family": "embeddings", "tokens_per_minute": 10_000_000}),
-    (_RETIRED, {"latency": 0.80, "requests_per_minute": 5_000, "tokens_per_minute": 600_000}),
+    ("gpt-4o", {"price": (2.5, 10.0), "latency": 0.62, "requests_per_minute": 10_000, "tokens_per_minute": 2_000_000}),
+    ("gpt-4o-mini", {"price": (0.15, 0.6), "latency": 0.41, "requests_per_minute": 30_000, "tokens_per_minute": 10_000_000}),
+    ("gpt-4.1", {"price": (2.0, 8.0), "latency": 0.70, "requests_per_minute": 10_000, "tokens_per_minute": 2_000_000}),
+    ("gpt-4.1-mini", {"price": (0.4, 1.6), "latency": 0.45, "requests_per_minute": 30_000, "tokens_per_minute": 10_000_000}),
+    ("gpt-5", {"price": (1.25, 10.0), "latency": 1.35, "requests_per_minute": 10_000, "tokens_per_minute": 4_000_000}),
+    ("gpt-5-mini", {"price": (0.25, 2.0), "latency": 0.83, "requests_per_minute": 10_000, "tokens_per_minute": 10_000_000}),
+    (
+        "gpt-5-pro",
+        {"price": (15.0, 120.0), "latency": 3.1, "family": "responses", "requests_per_minute": 1_000, "tokens_per_minute": 500_000},
+    ),
+    ("text-embedding-3-small", {"price": (0.02, 0.0), "latency": 0.16, "family": "embeddings", "tokens_per_minute": 10_000_000}),
+    ("text-embedding-3-large", {"price": (0.13, 0.0), "latency": 0.21, "family": "embeddings", "tokens_per_minute": 10_000_000}),
+    (_RETIRED, {"price": (10.0, 30.0), "latency": 0.80, "requests_per_minute": 5_000, "tokens_per_minute": 600_000}),
 )
 
 
@@ -83,7 +87,7 @@ SAMPLE_PROJECTS: tuple[SampleProject, ...] = (
     _project("recommendations", "team-discovery", "production", f"gpt-4o-mini {_RETIRED}", services=("home-feed",)),
     _project("translations", "team-content", "production", "gpt-4.1 gpt-4.1-mini", services=("book-pages",)),
     _project("moderation", "team-trust", "production", "gpt-4o-mini", services=("review-filter",)),
-    _project("pricing", "team-payments", "production", "gpt-5-mini"),
+    _project("pricing", "team-payments", "production", "gpt-5-mini", _key("backend", "pricing", "sk-proj-")),
     _project("mobile-app", "team-mobile", "production", "gpt-4o-mini",
              _key("app", "mobile-app", scopes=("model.request", "api.responses.write"))),
     _project("voice-notes", "team-mobile", "production", "gpt-4o"),
@@ -98,34 +102,172 @@ SAMPLE_PROJECTS: tuple[SampleProject, ...] = (
 )  # fmt: skip
 
 
+SAMPLE_ADMIN_KEY = SampleKey("administration", "sk-admin-SAMPLE-harbor-books-not-a-key-7341", ("api.management.read",))
+"""A key for the sample's Administration API that may only read."""
+
+_OTHER_KEYS = {
+    "unused": _key("old-export", "reporting"),
+    "unknown": _key("migration-script", "checkout", "sk-proj-"),
+    "orphaned": _key("experiments", "data-science", "sk-proj-"),
+}
+"""Keys that are on the record and that nobody configured: never used, used by nobody knows whom, of a person who left."""
+
+_OWNERS = ("olivia.okafor", "ben.bauer")
+_PEOPLE = {
+    "team-payments": ("mia.moreau", "tariq.aziz"),
+    "team-discovery": ("sven.larsen",),
+    "team-data": ("dana.kowalska", "lee.park"),
+    "team-platform": ("ines.castro",),
+    "team-conversations": ("noor.haddad",),
+    "team-content": ("ada.byrne",),
+    "team-trust": ("kofi.mensah",),
+    "team-mobile": ("yuki.tanaka",),
+}
+_LEFT = "sam.rivers"
+
+
+def _email(name: str) -> str:
+    return f"{name}@harbor-books.example"
+
+
 def sample_world(anchor: float, clock: Callable[[], float] = time.time) -> World:
     """The sample organization at `anchor` (seconds since the epoch), with its whole story ahead and behind."""
-    world = World(clock, seed=int(anchor) % 10_000)
+    begin = anchor - PAST - 15 * DAY
+    world = World(lambda: begin, seed=int(anchor) % 10_000)
     for name, facts in _MODELS:
         world.add_model(name, **facts)
-    for project in SAMPLE_PROJECTS:
-        world.add_project(project.id, ORGANIZATION, project.name, slug="harbor-books-sample")
-        for key in project.keys:
-            world.add_key(key.secret, project.id, list(key.scopes) if key.scopes is not None else None)
+    _record(world, anchor)
     # The platform refuses what the projects want refused, but for one: staging forgot the list.
     for name in ("checkout", "fraud-scoring"):
         world.deny_model(name, "gpt-5-pro")
     ids = {project.name: project.id for project in SAMPLE_PROJECTS}
-    world.throttle(ids["batch"], "gpt-4.1-mini", requests=500, tokens=200_000)
-    world.traffic(ids["batch"], "gpt-4.1-mini", requests=_noisy(240, 0.2, 3), tokens=_batches(anchor))
-    world.throttle(ids["load-tests"], "gpt-4o-mini", requests=300)
-    world.traffic(ids["load-tests"], "gpt-4o-mini", requests=_evenings(90, 330))
-    for project in SAMPLE_PROJECTS:
-        for model in project.models:
-            given = world.models[model]
-            share = random.Random(project.name + model).uniform(0.05, 0.3)
-            requests = _noisy(given.requests_per_minute * share, 0.3, 11)
-            world.traffic(ORGANIZATION, model, requests, _noisy(given.tokens_per_minute * share, 0.3, 13))
+    _traffic(world, anchor, ids)
+    _money(world, anchor, ids)
+    world.clock = clock
     world.trouble("server.error", share=0.0015)
     world.cut(share=0.0005)
     for moment, lasting, failure, arguments in _story(ids):
         _tell(world, anchor, moment, lasting, failure, arguments)
+    for moment, verb, arguments in _errands(ids):
+        world.at(anchor + moment, verb, **arguments)
     return world
+
+
+def _record(world: World, anchor: float) -> None:
+    """People, projects, keys and certificates, older than the story."""
+    record, ages = world.administration, random.Random(41)
+    for name in (*_OWNERS, *(name for names in _PEOPLE.values() for name in names), _LEFT):
+        title = name.replace(".", " ").title()
+        record.add_user(
+            ORGANIZATION, _email(name), title, "owner" if name in _OWNERS else "reader", anchor - ages.uniform(500, 900) * DAY
+        )
+    for project in SAMPLE_PROJECTS:
+        born = anchor - ages.uniform(120, 480) * DAY
+        world.add_project(project.id, ORGANIZATION, project.name, slug="harbor-books-sample", created_at=born)
+        for name in _PEOPLE[project.owner]:
+            record.add_member(project.id, _email(name), "owner" if name == _PEOPLE[project.owner][0] else "member", born)
+        for key in project.keys:
+            person = not key.secret.startswith("sk-svcacct-")
+            world.add_key(
+                key.secret,
+                project.id,
+                list(key.scopes) if key.scopes is not None else None,
+                name=key.label,
+                owner=_email(_PEOPLE[project.owner][0]) if person else f"{project.name}-{key.label}",
+                created_at=born + ages.uniform(1, 60) * DAY,
+                expires_at=anchor + 9 * DAY if project.name == "editor-assist" else None,
+            )
+    ids = {project.name: project.id for project in SAMPLE_PROJECTS}
+    record.add_member(ids["data-science"], _email(_LEFT), "member", anchor - 300 * DAY)
+    for why, name, owner, used in (
+        ("unused", "reporting", "reporting-old-export", None),
+        ("unknown", "checkout", _email("tariq.aziz"), 2 * DAY),
+        ("orphaned", "data-science", _email(_LEFT), 13 * DAY),
+    ):
+        key = _OTHER_KEYS[why]
+        world.add_key(key.secret, ids[name], name=key.label, owner=owner, created_at=anchor - 210 * DAY)
+        record.keys[key.secret].last_used_at = None if used is None else int(anchor - used)
+    admin = SAMPLE_ADMIN_KEY
+    record.add_admin_key(ORGANIZATION, admin.secret, "monitor, read only", list(admin.scopes or ()), created_at=anchor - 60 * DAY)
+    other = "sk-admin-SAMPLE-terraform-not-a-key-0912"
+    record.add_admin_key(ORGANIZATION, other, "terraform", created_at=anchor - 350 * DAY, expires_at=anchor + 120 * DAY)
+    for name, days in (("harbor-mtls-2025", 41), ("harbor-mtls-2026", 320)):
+        record.add_certificate(ORGANIZATION, name, anchor - 320 * DAY, anchor + days * DAY, created_at=anchor - 320 * DAY)
+    for name in ("checkout", "fraud-scoring"):
+        record.activate_certificate("harbor-mtls-2025", ids[name])
+    record.activate_certificate("harbor-mtls-2026", ORGANIZATION)
+
+
+def _traffic(world: World, anchor: float, ids: dict[str, str]) -> None:
+    """What the applications send; an organization's traffic is the sum of its projects'."""
+    users = [model for project in SAMPLE_PROJECTS for model in project.models]
+    sums: dict[str, float] = {}
+    for project in SAMPLE_PROJECTS:
+        for model in project.models:
+            share = random.Random(project.name + model).uniform(0.05, 0.3) / users.count(model)
+            share *= 1.0 if project.environment == "production" else 0.05
+            sums[model] = sums.get(model, 0.0) + share
+            _send(world, project.id, model, share)
+    for model, share in sums.items():
+        _send(world, ORGANIZATION, model, share)
+    world.throttle(ids["batch"], "gpt-4.1-mini", requests=500, tokens=200_000)
+    world.traffic(ids["batch"], "gpt-4.1-mini", requests=_noisy(240, 0.2, 3), tokens=_batches(anchor))
+    world.throttle(ids["load-tests"], "gpt-4o-mini", requests=300)
+    world.traffic(ids["load-tests"], "gpt-4o-mini", requests=_evenings(90, 330))
+
+
+def _send(world: World, whose: str, model: str, share: float) -> None:
+    """Traffic that uses about `share` of what the platform gives for a model. With the same noise for all, shares add up."""
+    given = world.models[model]
+    requests = _noisy(given.requests_per_minute * share, 0.3, 11)
+    world.traffic(whose, model, requests, _noisy(given.tokens_per_minute * share, 0.3, 13))
+
+
+def _money(world: World, anchor: float, ids: dict[str, str]) -> None:
+    """Spend limits: one nearly used, one reached in the story, two with room; and who is written to."""
+    clock, record = world.clock, world.administration
+
+    def spent(name: str, moment: float) -> float:
+        world.clock = lambda: moment
+        try:
+            return spent_this_month(world, ids[name])
+        finally:
+            world.clock = clock
+
+    near = max(spent("translations", anchor) / 0.91, 1.0)
+    record.spend_limit(ids["translations"], int(near * 100))
+    # Spending goes on: the limit is met as soon as the month's costs pass it.
+    month = time.gmtime(anchor).tm_mon
+    moment = anchor
+    while (moment := moment + 6 * HOUR) < anchor + FUTURE and time.gmtime(moment).tm_mon == month:
+        if spent("translations", moment) >= near:
+            world.at(moment, "reach_spend_limit", whose=ids["translations"])
+            break
+    record.spend_limit(ids["reporting"], max(int(spent("reporting", anchor - 26 * HOUR) * 100), 500))
+    record.spend_limit(ids["checkout"], 5_000_000)
+    record.spend_limit(ORGANIZATION, 90_000_000)
+    record.spend_alert(ids["checkout"], 4_000_000, [_email("mia.moreau")])
+    record.spend_alert(ORGANIZATION, 70_000_000, [_email(name) for name in _OWNERS])
+
+
+def _errands(ids: dict[str, str]) -> list[tuple[float, str, dict[str, Any]]]:
+    """What people did besides, before incidents or to mend them: (seconds after the anchor, verb, arguments)."""
+    region = {"id": ids["translations"], "changes_requested": {"title": "translations"}}
+    return [
+        (-26.2 * DAY, "add_member", {"project": ids["pricing"], "user": _email("tariq.aziz"), "by": _email("mia.moreau")}),
+        (-24.2 * DAY, "throttle", _limit(ids["voice-notes"], 3_000)),
+        (-24.0 * DAY, "throttle", _limit(ids["voice-notes"], None)),
+        (-21.5 * DAY, "add_service_account", {"project": ids["reporting"], "name": "quarterly", "by": _email("dana.kowalska")}),
+        (-12.2 * DAY, "remove_user", {"user": _email(_LEFT), "by": _email("ben.bauer")}),
+        (-9.45 * DAY, "audit", {"whose": ids["translations"], "type": "project.updated", "detail": region}),
+        (-9.45 * DAY, "reside", {"project": ids["translations"], "residency": "EU_STORAGE_PROCESSING"}),
+        (-9.3 * DAY, "reside", {"project": ids["translations"]}),
+        (-3.4 * DAY, "change_role", {"user": _email("kofi.mensah"), "role": "owner", "by": _email("olivia.okafor")}),
+    ]
+
+
+def _limit(project: str, requests: int | None) -> dict[str, Any]:
+    return {"whose": project, "model": "gpt-4o", "requests": requests, "by": _email("ines.castro")}
 
 
 def eventful(anchor: float) -> list[tuple[float, float]]:
@@ -142,9 +284,9 @@ def _story(ids: dict[str, str]) -> list[_Event]:
     secrets = {project.name: project.keys[0].secret for project in SAMPLE_PROJECTS}
     told: list[_Event] = [
         # What is broken now.
-        (-5.2 * HOUR, None, "revoke", {"secret": secrets["legacy"]}),
+        (-5.2 * HOUR, None, "revoke", {"secret": secrets["legacy"], "by": _email("ben.bauer")}),
         (-2.9 * DAY, None, "deny_model", {"project": ids["search"], "model": "gpt-4.1"}),
-        (-26 * HOUR, None, "quota.project_spend", {"project": ids["reporting"]}),
+        (-26 * HOUR, None, "reach_spend_limit", {"whose": ids["reporting"]}),
         (-6.4 * DAY, None, "retire_model", {"model": _RETIRED}),
         # What was, and was mended.
         (-27.5 * DAY, 70 * MINUTE, "auth.wrong_project", {"project": ids["pricing"]}),
@@ -154,10 +296,15 @@ def _story(ids: dict[str, str]) -> list[_Event]:
         (-14.6 * DAY, 2 * HOUR, "access.organization_unverified", {"project": ids["editor-assist"], "model": "gpt-5"}),
         (-11.7 * DAY, 55 * MINUTE, "server.overloaded", {"share": 0.75}),
         (-9.4 * DAY, 1.6 * HOUR, "auth.wrong_region_host", {"project": ids["translations"], "host": "eu.api.openai.com"}),
-        (-8.1 * DAY, 40 * MINUTE, "revoke", {"secret": secrets["moderation"]}),
+        (-8.1 * DAY, 40 * MINUTE, "revoke", {"secret": secrets["moderation"], "by": _email("kofi.mensah")}),
         (-5.3 * DAY, 2.5 * HOUR, "rate.tokens", {"project": ids["data-science"], "share": 0.6}),
         (-4.2 * DAY, 14 * MINUTE, "slow_down", {"seconds": 25.0}),
-        (-1.9 * DAY, 90 * MINUTE, "auth.ip_not_allowed", {"project": ids["fraud-scoring"]}),
+        (
+            -1.9 * DAY,
+            90 * MINUTE,
+            "ip_allowlist",
+            {"whose": ids["fraud-scoring"], "active": True, "addresses": ["198.51.100.0/24"], "by": _email("kofi.mensah")},
+        ),
         (-15.5 * HOUR, 35 * MINUTE, "server.error", {"share": 0.5}),
         (-9.1 * HOUR, 25 * MINUTE, "network.not_openai", {"project": ids["pricing"]}),
     ]
@@ -175,7 +322,13 @@ def _story(ids: dict[str, str]) -> list[_Event]:
     return told
 
 
-_UNDONE = {"revoke": "restore", "deny_model": "allow_model", "retire_model": "revive_model"}
+_UNDONE: dict[str, tuple[str, dict[str, Any]]] = {
+    "revoke": ("restore", {}),
+    "deny_model": ("allow_model", {}),
+    "retire_model": ("revive_model", {}),
+    "reach_spend_limit": ("relieve_spend_limit", {}),
+    "ip_allowlist": ("ip_allowlist", {"active": False}),
+}
 
 
 def _tell(world: World, anchor: float, moment: float, lasting: float | None, what: str, arguments: dict[str, Any]) -> None:
@@ -184,7 +337,8 @@ def _tell(world: World, anchor: float, moment: float, lasting: float | None, wha
     elif what in _UNDONE:
         world.at(anchor + moment, what, **arguments)
         if lasting is not None:
-            world.at(anchor + moment + lasting, _UNDONE[what], **arguments)
+            verb, changed = _UNDONE[what]
+            world.at(anchor + moment + lasting, verb, **{**arguments, **changed})
     else:
         world.at(anchor + moment, "trouble", failure=what, seconds=lasting, **arguments)
 

@@ -1,5 +1,6 @@
 """The state of the emulated platform, the verbs that change it, and the order in which a request is judged."""
 
+import functools
 import inspect
 import itertools
 import random
@@ -8,6 +9,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
+from monitor.emulator.administration import ADMINISTRATION_VERBS, Administration
 from monitor.emulator.answers import REFUSALS, Answer, Ask, limited
 from monitor.emulator.limits import Bucket, Traffic, nobody
 
@@ -25,6 +27,8 @@ class Model:
     tokens_per_minute: int = 2_000_000
     latency: float = 0.45
     """Seconds of a typical small call."""
+    price: tuple[float, float] = (1.0, 4.0)
+    """US dollars for a million tokens of input and of output."""
     retired: bool = False
 
 
@@ -110,6 +114,7 @@ class World:
         """Whether streamed responses carry the headers of limits: they mostly do since May 2026."""
         self.broken_streams = 0.0
         """The share of streamed responses that fail inside a 200."""
+        self.administration = Administration(self)
         self._random = random.Random(seed)
         self._numbers = itertools.count(1)
         self._troubles: list[Trouble] = []
@@ -126,65 +131,146 @@ class World:
         """Add a model to the platform."""
         self.models[name] = Model(name, **facts)
 
-    def add_project(self, id: str, organization: str, name: str = "", slug: str | None = None) -> None:  # noqa: A002 - OpenAI's word
+    def add_project(
+        self,
+        id: str,  # noqa: A002 - OpenAI's word
+        organization: str,
+        name: str = "",
+        slug: str | None = None,
+        created_at: float | None = None,
+    ) -> None:
         """Add a project to an organization, which need not exist before."""
         self.projects[id] = Project(id, organization, name)
         self.slugs.setdefault(organization, slug or organization.removeprefix("org-").lower())
+        self.administration.project_added(self.projects[id], created_at)
 
-    def add_key(self, secret: str, project: str, scopes: list[str] | None = None) -> None:
-        """Add a key to a project."""
-        self.keys[secret] = Key(secret, self._project(project).id, scopes=frozenset(scopes) if scopes is not None else None)
+    def add_key(self, secret: str, project: str, scopes: list[str] | None = None, **record: Any) -> None:
+        """Add a key to a project. `record`: name, owner, created_at and expires_at, as the Administration API tells them."""
+        key = Key(secret, self.find_project(project).id, scopes=frozenset(scopes) if scopes is not None else None)
+        self.keys[secret] = key
+        self.administration.key_added(key, **record)
 
     # Verbs: what may happen -----------------------------------------------------------------------------------------------------
 
-    def revoke(self, secret: str) -> None:
-        """The key is deleted, or expires."""
-        self._key(secret).revoked = True
+    def create_project(self, id: str, organization: str, name: str = "") -> None:  # noqa: A002 - OpenAI's word
+        """Somebody makes a project."""
+        if id in self.projects:
+            raise ValueError(f"there is a project {id}")
+        self.add_project(id, organization, name)
+        self.administration.note("project.created", {"id": id, "data": {"name": name, "title": name}}, id)
 
-    def restore(self, secret: str) -> None:
-        """The key works again."""
-        self._key(secret).revoked = False
+    def create_key(
+        self,
+        secret: str,
+        project: str,
+        name: str = "",
+        owner: str | None = None,
+        scopes: list[str] | None = None,
+        expires_at: float | None = None,
+        by: str | None = None,
+    ) -> None:
+        """Somebody makes a key. `owner` is a person's e-mail or the name of a service account."""
+        if secret in self.keys and not self.keys[secret].revoked:
+            raise ValueError("there is such a key")
+        self.add_key(secret, project, scopes, name=name, owner=owner, expires_at=expires_at)
+        self.administration.key_created(self.keys[secret], by)
 
-    def rotate(self, secret: str, new: str) -> None:
-        """A new key replaces the old one, which is revoked."""
+    def revoke(self, secret: str, by: str | None = None) -> None:
+        """The key is deleted."""
+        key = self._key(secret)
+        if not key.revoked:
+            key.revoked = True
+            self.administration.key_deleted(key, by)
+
+    def restore(self, secret: str, by: str | None = None) -> None:
+        """A key that works again: on the record it is a new one."""
+        key = self._key(secret)
+        if key.revoked:
+            key.revoked = False
+            self.administration.key_restored(key, by)
+
+    def rotate(self, secret: str, new: str, grace: float = 0.0, by: str | None = None) -> None:
+        """A new key replaces the old one, which is deleted `grace` seconds later."""
         old = self._key(secret)
-        old.revoked = True
+        if old.revoked:
+            raise ValueError(f"that key is deleted: …{secret[-4:]}")
         self.keys[new] = Key(new, old.project, scopes=old.scopes)
+        self.administration.key_replaced(old, self.keys[new], by)
+        if grace > 0:
+            self.at(self.clock() + grace, "revoke", secret=secret, by=by)
+        else:
+            self.revoke(secret, by)
 
-    def restrict(self, secret: str, scopes: list[str] | None = None) -> None:
+    def restrict(self, secret: str, scopes: list[str] | None = None, by: str | None = None) -> None:
         """The key keeps only these scopes; without `scopes` all."""
-        self._key(secret).scopes = frozenset(scopes) if scopes is not None else None
+        key = self._key(secret)
+        key.scopes = frozenset(scopes) if scopes is not None else None
+        self.administration.key_restricted(key, by)
 
     def deny_model(self, project: str, model: str) -> None:
         """The project may no longer use the model."""
-        found = self._project(project)
+        found = self.find_project(project)
         found.denied |= {model}
+        self.administration.reckon(found.id)
 
     def allow_model(self, project: str, model: str) -> None:
         """The project may use the model again."""
-        found = self._project(project)
+        found = self.find_project(project)
         found.denied -= {model}
+        if found.allowed is not None:
+            found.allowed |= {model}
+        self.administration.reckon(found.id)
+
+    def allow_only(self, project: str, models: list[str] | None = None) -> None:
+        """The project may use these models and no others; without `models` all but the denied."""
+        found = self.find_project(project)
+        found.allowed = frozenset(models) if models is not None else None
+        self.administration.reckon(found.id)
 
     def retire_model(self, model: str) -> None:
         """The model is shut down."""
         self._model(model).retired = True
+        self._judge_traffic()
 
     def revive_model(self, model: str) -> None:
         """The model is back."""
         self._model(model).retired = False
+        self._judge_traffic()
 
-    def throttle(self, whose: str, model: str, requests: int | None = None, tokens: int | None = None) -> None:
+    def throttle(
+        self,
+        whose: str,
+        model: str,
+        requests: int | None = None,
+        tokens: int | None = None,
+        by: str | None = None,
+    ) -> None:
         """Set the limits per minute of a project or organization for a model; without numbers, what the platform gives."""
         wanted = {name: value for name, value in (("requests", requests), ("tokens", tokens)) if value is not None}
         self._limits[whose, self._model(model).name] = wanted
         for metric in ("requests", "tokens"):
             self._buckets.pop((whose, model, metric), None)
+        self.administration.limited(whose, model, wanted, by)
 
-    def traffic(self, whose: str, model: str, requests: float | Traffic = 0.0, tokens: float | Traffic = 0.0) -> None:
-        """Other traffic, units a minute, that uses the same limits: of a project, or of an organization."""
+    def traffic(
+        self,
+        whose: str,
+        model: str,
+        requests: float | Traffic = 0.0,
+        tokens: float | Traffic = 0.0,
+        secret: str | None = None,
+    ) -> None:
+        """Other traffic, units a minute, that uses the same limits: of a project, or of an organization.
+
+        A project's is what its key `secret`, or its first, uses: what of it is accepted shows in usage. An organization's belongs
+        to no project: it only uses up limits.
+        """
+        used = {}
         for metric, value in (("requests", requests), ("tokens", tokens)):
-            self._traffic[whose, model, metric] = value if callable(value) else _steady(float(value))
+            used[metric] = self._traffic[whose, model, metric] = value if callable(value) else _steady(float(value))
             self._buckets.pop((whose, model, metric), None)
+        if whose in self.projects:
+            self.administration.traffic_set(whose, self._model(model).name, used["requests"], used["tokens"], secret)
 
     def trouble(
         self,
@@ -217,6 +303,8 @@ class World:
         if failure is None:
             self._slow = [slow for slow in self._slow if project is not None and slow.project != project]
             self._cut = [cut for cut in self._cut if not ends(cut)]
+            if project is None and organization is None:
+                self.administration.heal_administration()
 
     def exhaust_credit(self, organization: str) -> None:
         """The organization's prepaid credit is gone."""
@@ -284,9 +372,49 @@ class World:
         return f"req_{self._random.getrandbits(128):032x}"
 
     def find_key(self, secret: str) -> tuple[Key, Project] | None:
-        """The key with its project, unless it is unknown or revoked."""
+        """The key with its project, unless it is unknown, deleted or expired, or its owner or project gone."""
         key = self.keys.get(secret)
-        return None if key is None or key.revoked else (key, self.projects[key.project])
+        if key is None or key.revoked or not self.administration.accepts(key):
+            return None
+        return key, self.projects[key.project]
+
+    def find_project(self, name: str) -> Project:
+        """The project with the id or name. Raises ValueError where there is none."""
+        if name in self.projects:
+            return self.projects[name]
+        named = next((project for project in self.projects.values() if project.name == name), None)
+        return named or _known(self.projects, name, "project")
+
+    def may_use(self, project: Project, model: str) -> bool:
+        """Whether there is the model, and the project's list has nothing against it."""
+        found = self.models.get(model)
+        if found is None or found.retired or model in project.denied:
+            return False
+        return project.allowed is None or model in project.allowed
+
+    def limit(self, project: Project, model: str, metric: str) -> int:
+        """The limit per minute that a project has for a model: its own, its organization's, or what the platform gives."""
+        given = self.models[model]
+        platform = given.requests_per_minute if metric == "requests" else given.tokens_per_minute
+        return self._limits.get((project.id, model), {}).get(
+            metric, self._limits.get((project.organization, model), {}).get(metric, platform)
+        )
+
+    def suffers(self, failure: str, whose: str) -> bool:
+        """Whether a project or organization as a whole has this trouble now."""
+        now = self.clock()
+        return any(
+            trouble.failure == failure
+            and whose in (trouble.project, trouble.organization)
+            and trouble.model is None
+            and trouble.secret is None
+            and (trouble.until is None or now < trouble.until)
+            for trouble in self._troubles
+        )
+
+    def chance(self) -> float:
+        """A number from 0 to 1."""
+        return self._random.random()
 
     def refuse(self, failures: tuple[str, ...], ask: Ask, *, known: bool = True) -> Answer | None:
         """The answer of the first trouble of these families that concerns the request."""
@@ -352,9 +480,9 @@ class World:
     def _key(self, secret: str) -> Key:
         return _known(self.keys, secret, "key")
 
-    def _project(self, name: str) -> Project:
-        named = next((project for project in self.projects.values() if project.name == name), None)
-        return named or _known(self.projects, name, "project")
+    def _judge_traffic(self) -> None:
+        for project in self.projects:
+            self.administration.reckon(project)
 
     def _model(self, name: str) -> Model:
         return _known(self.models, name, "model")
@@ -377,12 +505,21 @@ def _stopped(moment: float) -> Callable[[], float]:
     return lambda: moment
 
 
+def _of_the_record(verb: Callable[..., None]) -> Callable[..., None]:
+    @functools.wraps(verb)
+    def told(world: World, *given: Any, **arguments: Any) -> None:
+        verb(world.administration, *given, **arguments)
+
+    return told
+
+
 VERBS: dict[str, Callable[..., None]] = {
     function.__name__: function
     for function in (
+        World.create_project, World.create_key, World.allow_only,
         World.revoke, World.restore, World.rotate, World.restrict, World.deny_model, World.allow_model, World.retire_model,
         World.revive_model, World.throttle, World.traffic, World.trouble, World.heal, World.exhaust_credit, World.add_credit,
         World.slow_down, World.cut, World.distrust, World.region, World.break_streams,
     )
-}  # fmt: skip
+} | {verb.__name__: _of_the_record(verb) for verb in ADMINISTRATION_VERBS}  # fmt: skip
 """What may happen, by name: in Python, in a story, and as `POST /_emulator/{verb}` with the arguments as JSON."""
