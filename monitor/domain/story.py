@@ -1,21 +1,25 @@
-"""The whole story of an incident: what was done about it, and what its checks said meanwhile, in one order. Pure."""
+"""The whole story of an incident: what was done about it, what its checks said, and what changed around it, in one order. Pure."""
 
+import json
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 from monitor.domain.health import Health
 from monitor.domain.incidents import Event, EventKind, Incident
 from monitor.domain.inventory import Target
+from monitor.domain.redact import redact
 from monitor.domain.taxonomy import KINDS, FailureKind
 from monitor.domain.timeline import Window
+from monitor.domain.words import clock
 
 BEFORE = timedelta(minutes=15)
 AFTER = timedelta(minutes=15)
 MOST = 200
 """Lines of a story. Beyond, changes of health are left out first: there are thousands where everything fails at once."""
 _TOGETHER = timedelta(minutes=1)
+_MOST_SETTINGS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,16 +38,42 @@ def window_of(incident: Incident, now: datetime) -> Window:
     return Window(incident.first_bad_at - BEFORE, (incident.resolved_at or now) + AFTER)
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """The same answer of one check, once or several times on end."""
+
+    target: Target
+    at: datetime
+    until: datetime
+    count: int
+    good: bool
+    said: Mapping[str, object]
+    """`failure status message`, as in the evidence."""
+
+
 def whole(
-    events: Iterable[Event], turns: Sequence[Turn], evidence: Mapping[str, object], changes: Iterable[Event] = ()
+    events: Iterable[Event],
+    turns: Sequence[Turn],
+    evidence: Mapping[str, object],
+    changes: Iterable[Event] = (),
+    runs: Sequence[Run] = (),
 ) -> tuple[Event, ...]:
-    """Everything in the order of time. `evidence` is what was frozen when it opened; `changes` what changed around it."""
-    fixed = [*events, *_checks(evidence), *changes]
-    turned = list(_turns(turns))
-    told = [*fixed, *turned[: max(0, MOST - len(fixed))]]
-    left = len(turned) - (len(told) - len(fixed))
-    if left:
-        told.append(Event(turned[-1].at, EventKind.HEALTH, f"… and {left:,} more changes of health."))
+    """Everything in the order of time, at most `MOST` lines.
+
+    `evidence` is what was frozen when it opened: it speaks where the raw answers, which `runs` tell of, are gone. `changes` is
+    what changed around it.
+    """
+    checks = [*_runs(runs), *_checks(evidence, runs)]
+    told: list[Event] = []
+    classes = (
+        (list(events), "events"),
+        (list(changes), "changes"),
+        (checks, "answers"),
+        (list(_turns(turns)), "changes of health"),
+    )
+    for number, (lines, name) in enumerate(classes):
+        # One line is kept for each class that may still have to say what it left out.
+        told += _thinned(lines, max(1, MOST - len(told) - (len(classes) - 1 - number)), name)
     return tuple(sorted(told, key=lambda event: (event.at, _ORDER.get(event.kind, 2))))
 
 
@@ -51,19 +81,102 @@ _ORDER = {EventKind.CHANGE: 0, EventKind.CHECK: 1, EventKind.HEALTH: 2, EventKin
 """At the same moment the cause stands before what it caused."""
 
 
-def _turns(turns: Sequence[Turn]) -> Iterable[Event]:
+def _thinned(lines: list[Event], room: int, name: str) -> list[Event]:
+    """The first and the last of them, and how many are left out in between."""
+    if len(lines) <= room:
+        return lines
+    lines = sorted(lines, key=lambda event: event.at)
+    first, last = room // 2, (room - 1) // 2
+    left = lines[first : len(lines) - last]
+    gap = Event(left[0].at, left[0].kind, f"… and {len(left):,} more {name} until {clock(left[-1].at)}.")
+    return [*lines[:first], gap, *lines[len(lines) - last :]]
+
+
+def _turns(turns: Sequence[Turn]) -> Iterator[Event]:
     """One line for all checks that went the same way within a minute."""
     groups: dict[tuple[object, ...], list[Turn]] = defaultdict(list)
     for turn in turns:
-        minute = (turn.at - datetime.min.replace(tzinfo=UTC)) // _TOGETHER
-        groups[minute, turn.old, turn.new, turn.failure].append(turn)
+        groups[_minute(turn.at), turn.old, turn.new, turn.failure].append(turn)
     for alike in groups.values():
         first = alike[0]
         why = f" ({KINDS[first.failure].title.lower()}, {first.failure.value})" if first.failure else ""
         yield Event(first.at, EventKind.HEALTH, f"{_names(alike)}: {first.old.value} → {first.new.value}{why}.")
 
 
-def _names(turns: Sequence[Turn]) -> str:
+def _runs(runs: Sequence[Run]) -> Iterator[Event]:
+    """Each change of what was said, from the last good answer on; one line for all checks that said the same within a minute."""
+    groups: dict[tuple[int, str, str], list[Run]] = defaultdict(list)
+    by_target: dict[Target, list[Run]] = defaultdict(list)
+    for run in sorted(runs, key=lambda each: each.at):
+        by_target[run.target].append(run)
+    for those in by_target.values():
+        bad = next((number for number, run in enumerate(those) if not run.good), len(those))
+        for number, run in list(enumerate(those))[max(0, bad - 1) :]:
+            words = _LAST_GOOD if number < bad else "First bad answer" if number == bad else "Good again" if run.good else "Then"
+            at = run.until if number < bad else run.at
+            groups[_minute(at), words, _what(run.said)].append(run)
+    for (_, words, what), alike in groups.items():
+        before = words == _LAST_GOOD
+        count, until = sum(run.count for run in alike), max(run.until for run in alike)
+        times = f", {count:,} times until {clock(until)}" if count > 1 and not before else ""
+        at = min(run.until if before else run.at for run in alike)
+        yield Event(at, EventKind.CHECK, f"{words}, {_names(alike)}: {what}{times}.")
+
+
+_LAST_GOOD = "Last good answer"
+
+
+def _minute(at: datetime) -> int:
+    return (at - datetime.min.replace(tzinfo=UTC)) // _TOGETHER
+
+
+def configured(at: datetime, old: Mapping[str, object], new: Mapping[str, object], projects: Sequence[str]) -> Event | None:
+    """What differs between two configurations of this monitor, for everybody and for `projects`; None where nothing does."""
+    told = list(_differences("", _shared(old), _shared(new)))
+    before, after = _projects(old), _projects(new)
+    for name in projects:
+        if name not in before and name in after:
+            told.append(f"project {name} is new")
+        elif name in before and name not in after:
+            told.append(f"project {name} is gone")
+        else:
+            told += _differences(f"{name}: ", before.get(name, {}), after.get(name, {}))
+    if not told:
+        return None
+    more = f"; and {len(told) - _MOST_SETTINGS:,} more" if len(told) > _MOST_SETTINGS else ""
+    return Event(at, EventKind.CHANGE, redact(f"The configuration changed: {'; '.join(told[:_MOST_SETTINGS])}{more}."))
+
+
+def _shared(config: Mapping[str, object]) -> dict[str, object]:
+    return {name: value for name, value in config.items() if name != "projects"}
+
+
+def _projects(config: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
+    found = config.get("projects")
+    return {str(one.get("name")): one for one in found if isinstance(one, Mapping)} if isinstance(found, list) else {}
+
+
+def _differences(path: str, old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:
+    for name in dict.fromkeys([*old, *new]):
+        before, after = old.get(name), new.get(name)
+        if isinstance(before, Mapping) and isinstance(after, Mapping):
+            yield from _differences(f"{path}{name}.", before, after)
+        elif before != after:
+            yield f"{path}{name} {_short(before)} → {_short(after)}"
+
+
+def _short(value: object) -> str:
+    said = "unset" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return said if len(said) <= 80 else f"{said[:79]}…"
+
+
+def rotated(at: datetime, project: str, key: str, old: str, new: str) -> Event:
+    """Another secret under the same label; `old` and `new` are fingerprints, of which the last four characters are shown."""
+    was, now = (f"…{tail}" if (tail := mark.partition("…")[2]) else "one that could not be read" for mark in (old, new))
+    return Event(at, EventKind.CHANGE, f"Key “{key}” of {project} has another secret: {was} → {now}.")
+
+
+def _names(turns: Sequence[Turn | Run]) -> str:
     names = sorted({str(turn.target) for turn in turns})
     if len(names) <= 3:
         return ", ".join(names)
@@ -75,12 +188,15 @@ def _names(turns: Sequence[Turn]) -> str:
     )
 
 
-def _checks(evidence: Mapping[str, object]) -> Iterable[Event]:
-    """The last good answer, the first bad one, and the first of every other error that was known when it opened."""
-    said = set()
-    for name, words in (("last_good", "Last good answer"), ("first_bad", "First bad answer")):
+def _checks(evidence: Mapping[str, object], runs: Sequence[Run] = ()) -> Iterator[Event]:
+    """The last good answer, the first bad one, and the first of every other error that was known when it opened, but for what
+    `runs` tell.
+    """
+    said = {_what(run.said) for run in runs}
+    moments = {moment for run in runs for moment in (run.at, run.until)}
+    for name, words in (("last_good", _LAST_GOOD), ("first_bad", "First bad answer")):
         facts = evidence.get(name)
-        if isinstance(facts, Mapping) and (at := _moment(facts.get("at"))):
+        if isinstance(facts, Mapping) and (at := _moment(facts.get("at"))) and at not in moments:
             said.add(_what(facts))
             place = "/".join(str(facts[part]) for part in ("project", "key", "probe", "model") if facts.get(part))
             yield Event(at, EventKind.CHECK, f"{words}, {place or 'the control probe'}: {_what(facts)}.")
@@ -88,7 +204,9 @@ def _checks(evidence: Mapping[str, object]) -> Iterable[Event]:
     for facts in errors if isinstance(errors, Sequence) and not isinstance(errors, str) else ():
         if isinstance(facts, Mapping) and (at := _moment(facts.get("first"))) and _what(facts) not in said:
             said.add(_what(facts))
-            yield Event(at, EventKind.CHECK, f"For the first time: {_what(facts)}.")
+            count = facts.get("count")
+            times = f", {count:,} times until it opened" if isinstance(count, int) and count > 1 else ""
+            yield Event(at, EventKind.CHECK, f"For the first time: {_what(facts)}{times}.")
 
 
 def _what(facts: Mapping[str, object]) -> str:

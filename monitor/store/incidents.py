@@ -6,23 +6,20 @@ The reading functions take any engine. Those that write are for the one service 
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Row
 
-from monitor.domain import story
 from monitor.domain.diagnosis import Diagnosis
-from monitor.domain.health import Health
 from monitor.domain.incidents import Cause, Change, Event, EventKind, Incident, IncidentRecord, Severity
 from monitor.domain.taxonomy import FailureKind, Lane, Owner, Scope
 from monitor.domain.timeline import from_ms, to_ms
 from monitor.domain.words import Confidence
-from monitor.store import codec, dialect, meta, tables
+from monitor.store import codec, dialect, meta, story, tables
 from monitor.store.engine import reading, writing
-from monitor.store.freeze import Freezer, hit_by
-from monitor.store.register import target_of
+from monitor.store.freeze import Freezer
 
 _HIT = ("projects", "keys", "models", "services", "owners", "environments")
 
@@ -155,39 +152,9 @@ def record(engine: Engine, incident_id: int) -> IncidentRecord | None:
         told = connection.execute(sa.select(e.at, e.kind, e.text, e.by).where(e.incident_id == number).order_by(e.at, e.id)).all()
         f = tables.incident_evidence.c
         frozen = connection.execute(sa.select(f.evidence).where(f.incident_id == number)).scalar()
-        incident = _incident(row)
-        turns = _turns(connection, incident)
-    events = [Event(from_ms(at), EventKind(kind), text, by) for at, kind, text, by in told]
-    evidence = json.loads(frozen) if frozen else {}
-    return IncidentRecord(incident, story.whole(events, turns, evidence), evidence)
-
-
-_MOST_TURNS = 20_000
-
-
-def _turns(connection: Connection, incident: Incident) -> list[story.Turn]:
-    """The changes of health of what it hit, from shortly before until shortly after; oldest first."""
-    c, t, p = tables.transitions.c, tables.targets.c, tables.projects.c
-    span, is_hit = story.window_of(incident, incident.resolved_at or _FOR_EVER), hit_by(incident)
-    query = (
-        sa.select(c.at, c.old, c.new, c.failure, p.name, t.probe, t.key, t.model, t.host)
-        .join_from(tables.transitions, tables.targets, c.target_id == t.id)
-        .outerjoin(tables.projects, p.id == t.project_id)
-        .where(c.at >= to_ms(span.start), c.at < to_ms(span.end))
-        .order_by(c.at, c.id)
-        .limit(_MOST_TURNS)
-    )
-    if len(incident.projects) == 1:
-        query = query.where(p.name == codec.clean(incident.projects[0]))
-    turns = []
-    for at, old, new, failure, name, *place in connection.execute(query):
-        target = target_of(name, *place)
-        if is_hit(target):
-            turns.append(story.Turn(from_ms(at), target, Health(old), Health(new), codec.kind_of(failure)))
-    return turns
-
-
-_FOR_EVER = datetime(9000, 1, 1, tzinfo=UTC)
+        incident, evidence = _incident(row), json.loads(frozen) if frozen else {}
+        events = [Event(from_ms(at), EventKind(kind), text, by) for at, kind, text, by in told]
+        return IncidentRecord(incident, story.read(connection, incident, events, evidence), evidence)
 
 
 def similar(engine: Engine, incident: Incident, limit: int = 5) -> list[Incident]:

@@ -1,16 +1,20 @@
-"""A real poller tells of a real failure: from the first refused check to the message that arrives."""
+"""From a key that breaks to the message that arrives: the poller as a process, the emulator, and a web hook, all on loopback."""
 
+import json
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
 
+from monitor.domain.alerting import CALM
 from tests.notify.conftest import Hook
 from tests.test_cli import KEY, api, break_it, monitor, started
 
 __all__ = ["api"]
 
-CONFIGURATION = """
+SETTINGS = """
 [monitor]
+database_url = "sqlite:///{folder}/monitor.db"
 dead_man_url = "env:DEAD_MAN"
 [monitor.metrics]
 port = 0
@@ -18,44 +22,58 @@ port = 0
 auth = "10s"
 [[projects]]
 name = "emulated"
-project_id = "proj_emulated"
 base_url = "{api}"
+owner = "team-a"
 [[projects.keys]]
 label = "backend"
 secret = "env:EMULATED_KEY"
 [[channels]]
-name = "on-call"
+name = "hook"
 url = "env:HOOK"
 [[routes]]
-channel = "on-call"
-group_wait = "0s"
+channel = "hook"
+group_wait = "1s"
 """
-PATIENCE = 60.0
-"""Seconds: two confirmations and the wait for what belongs to it take some twenty-five."""
 
 
-def until(true: Callable[[], object]) -> bool:
-    """Wait for something that another process does."""
-    end = time.monotonic() + PATIENCE
-    while not true() and time.monotonic() < end:
+def until(found: Callable[[], object], within: float = 60) -> None:
+    """Wait for what another process does."""
+    deadline = time.monotonic() + within
+    while not found():
+        assert time.monotonic() < deadline
         time.sleep(0.1)
-    return bool(true())
 
 
-def test_a_refused_key_is_told_once_and_the_dead_man_is_kept_alive(tmp_path: Path, api: str, hook: Hook) -> None:
-    (tmp_path / "monitor.toml").write_text(CONFIGURATION.format(api=api))
-    (tmp_path / ".env").write_text(f"EMULATED_KEY={KEY}\nHOOK={hook.url}\nDEAD_MAN=http://127.0.0.1:{hook.port}/alive\n")
+def ask(folder: Path, query: str) -> list[tuple[object, ...]]:
+    """Something of the poller's database; a change is committed."""
+    with sqlite3.connect(folder / "monitor.db", timeout=10) as connection:
+        return connection.execute(query).fetchall()
+
+
+def test_a_key_that_breaks_is_told_once_and_that_it_is_over_once(tmp_path: Path, api: str, hook: Hook) -> None:
+    (tmp_path / "monitor.toml").write_text(SETTINGS.format(folder=tmp_path, api=api))
+    secrets = {"EMULATED_KEY": KEY, "HOOK": hook.url, "DEAD_MAN": f"http://127.0.0.1:{hook.port}/alive"}
     break_it(api, "heal")
-    with started("poll", cwd=tmp_path, ready="watching"):
-        assert until(lambda: [path for method, path, _ in hook.asked if (method, path) == ("GET", "/alive")])
+    break_it(api, "restore", secret=KEY)
+
+    def told() -> list[str]:
+        return [json.loads(body)["title"] for method, _, body in hook.asked if method == "POST"]
+
+    with started("poll", "--config", "monitor.toml", cwd=tmp_path, ready="watching 1 projects", **secrets) as (process, _):
+        until(lambda: ("GET", "/alive") in [(method, path) for method, path, _ in hook.asked])
+        until(lambda: ask(tmp_path, "SELECT 1 FROM target_states WHERE health = 'healthy' AND last_ok_at IS NOT NULL"))
         break_it(api, "revoke", secret=KEY)
-        try:
-            assert until(lambda: [path for method, path, _ in hook.asked if method == "POST"])
-            time.sleep(3)  # a second message would come within seconds of the first
-        finally:
-            break_it(api, "restore", secret=KEY)
-    messages = [body.decode() for method, _, body in hook.asked if method == "POST"]
-    assert len(messages) == 1
-    assert "emulated" in messages[0]
-    assert KEY not in messages[0]
-    assert "INC-1" in monitor("incident", "1", cwd=tmp_path).stdout
+        until(told)
+        assert told() == ["Critical · INC-1 · Key “backend” of emulated: key refused"]
+        break_it(api, "restore", secret=KEY)
+        until(lambda: ask(tmp_path, "SELECT 1 FROM incidents WHERE resolved_at IS NOT NULL"))
+        assert len(told()) == 1
+        # What is over is told when it stayed so: the database is made to say that this much time has passed.
+        ask(tmp_path, f"UPDATE incidents SET resolved_at = resolved_at - {int(CALM.total_seconds() * 1000)}")
+        until(lambda: len(told()) > 1)
+        time.sleep(3)  # another one would come within seconds
+        process.terminate()
+        assert process.wait(20) == 0
+    assert told()[1:] == ["Over · INC-1 · Key “backend” of emulated: key refused"]
+    assert "was told (first)" in monitor("incident", "1", cwd=tmp_path, **secrets).stdout
+    assert KEY not in "".join(body.decode() for _, _, body in hook.asked)

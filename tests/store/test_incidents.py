@@ -206,12 +206,18 @@ def test_the_evidence_is_what_was_known_when_it_opened(store: Store) -> None:
 
 def test_frozen_evidence_outlives_what_it_was_taken_from(store: Store) -> None:
     one = broken(store)
-    before = incidents.record(store.pages, one.id or 0)
+    before = record(store, one)
     later = START + span("500d")
     assert maintenance.prune(store.engine, later, Keep()).finished
     with reading(store.pages) as connection:
         assert connection.execute(sa.select(sa.func.count()).select_from(tables.observations)).scalar() == 0
-    assert incidents.record(store.pages, one.id or 0) == before
+    after = record(store, one)
+    assert (after.incident, after.evidence) == (before.incident, before.evidence)
+
+    def answers(kept: IncidentRecord) -> list[str]:
+        return [event.text.partition(",")[0] for event in kept.events if event.kind is EventKind.CHECK]
+
+    assert answers(after)[:2] == answers(before)[:2] == ["Last good answer", "First bad answer"]
 
 
 def test_frozen_evidence_is_not_taken_again(store: Store) -> None:
