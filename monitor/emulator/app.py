@@ -100,6 +100,7 @@ class _Call:
     """One request on its way: who asks, what for, and what the headers of the answer will say."""
 
     def __init__(self, world: World, request: Request) -> None:
+        world.advance()  # what just happened may concern the key
         self.world = world
         self.request = request
         self.path = request.url.path
@@ -121,7 +122,6 @@ class _Call:
 
     async def answer(self, make: Any) -> Response:
         """Judge the request in the order in which the platform does, then let `make` answer it."""
-        self.world.advance()
         try:
             self._at_the_edge()
             self._who()

@@ -44,7 +44,7 @@ class Bucket:
         if self._level >= wanted:
             self._level -= wanted
             return 0.0
-        return max((wanted - self._level) * self.window / self.limit, 0.001)
+        return max((wanted - self._level) * self.window / self.limit, 0.001) if self.limit else self.window
 
     def remaining(self, now: float) -> int:
         """Units left."""
@@ -54,7 +54,7 @@ class Bucket:
     def reset(self, now: float) -> str:
         """Until it is completely full again, written as Go writes a duration."""
         self._settle(now)
-        return go_duration((self.limit - self._level) * self.window / self.limit)
+        return go_duration((self.limit - self._level) * self.window / self.limit if self.limit else 0.0)
 
 
 def go_duration(seconds: float) -> str:

@@ -680,6 +680,7 @@ def administration_routes(world: World) -> list[Route]:
 
     def route(path: str, make: Callable[[Reading], Said]) -> Route:
         async def endpoint(request: Request) -> Response:
+            world.advance()  # what just happened may concern the key
             return await _answered(Reading(world, request), make)
 
         return Route(ROOT + path, endpoint, methods=["GET"])
@@ -690,8 +691,6 @@ def administration_routes(world: World) -> list[Route]:
 async def _answered(reading: Reading, make: Callable[[Reading], Said]) -> Response:
     """Judge a request and answer it."""
     world = reading.world
-    world.advance()
-    reading = Reading(world, reading.request)  # what just happened may concern the key
     headers = {"x-request-id": world.request_id(), "openai-version": "2020-10-01"}
     answer: Answer | None = None
     try:
