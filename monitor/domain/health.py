@@ -35,6 +35,8 @@ _RANK = {health: rank for rank, health in enumerate(Health)}
 
 _KEEP = 21
 """Checks remembered, as many as flapping detection looks at."""
+STALE_AT_LEAST = timedelta(seconds=90)
+"""No target is late before that, however short its interval."""
 _LATEST_ANSWER = timedelta(minutes=5)
 """No answer is later than that: a probe's deadline is some seconds."""
 
@@ -252,7 +254,7 @@ def fresh_health(state: HealthState, interval: timedelta, now: datetime, policy:
     """The health as it may be shown at `now`: late data is unknown, never green, and so is data from the future."""
     if state.health is Health.PAUSED or state.last_at is None:
         return state.health if state.last_at is not None else Health.UNKNOWN
-    allowed = max(interval * policy.stale_after, timedelta(seconds=90))
+    allowed = max(interval * policy.stale_after, STALE_AT_LEAST)
     return state.health if abs(now - state.last_at) <= allowed else Health.UNKNOWN
 
 

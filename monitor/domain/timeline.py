@@ -14,6 +14,11 @@ def to_ms(at: datetime) -> int:
     return (since.days * 86400 + since.seconds) * 1000 + (since.microseconds + 500) // 1000
 
 
+def to_us(at: datetime) -> int:
+    """Microseconds since the epoch."""
+    return (at - EPOCH) // timedelta(microseconds=1)
+
+
 def from_ms(ms: float) -> datetime:
     """The aware UTC time of `ms` milliseconds since the epoch."""
     return EPOCH + timedelta(milliseconds=ms)

@@ -1,4 +1,4 @@
-"""How things stand now: the state of projects, keys and targets, read from one row a target."""
+"""How things stand now: the state of keys and targets, read from one row a target."""
 
 import json
 from collections import defaultdict
@@ -9,15 +9,15 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Row
 
-from monitor.domain.health import HealthState, LaneState, TargetHealth, fresh_health, lamps, overall
+from monitor.domain.health import HealthState, TargetHealth, fresh_health, lamps
 from monitor.domain.inventory import KeyKind, ProbeKind
 from monitor.domain.observation import Verdict
 from monitor.domain.taxonomy import Lane, Scope
-from monitor.domain.timeline import EPOCH, from_ms
+from monitor.domain.timeline import from_ms
 from monitor.store import codec, meta, tables
 from monitor.store.engine import reading
 from monitor.store.register import target_of
-from monitor.store.status import EffectiveConfig, Heartbeat, KeyStatus, ProjectStatus, TargetStatus
+from monitor.store.status import EffectiveConfig, Heartbeat, KeyStatus, TargetStatus
 
 
 def data_version(engine: Engine) -> int:
@@ -43,17 +43,6 @@ def effective_config(engine: Engine) -> EffectiveConfig | None:
     with reading(engine) as connection:
         row = connection.execute(sa.select(c.at, c.source, c.text).order_by(c.id.desc()).limit(1)).first()
     return EffectiveConfig(from_ms(row.at), row.source, json.loads(row.text)) if row else None
-
-
-def fleet(engine: Engine, now: datetime) -> list[ProjectStatus]:
-    """Every configured project, worst first, then by name."""
-    return _projects(engine, now, None)
-
-
-def project(engine: Engine, name: str, now: datetime) -> ProjectStatus | None:
-    """One project, or None where no such one is configured."""
-    found = _projects(engine, now, name)
-    return found[0] if found else None
 
 
 def targets(engine: Engine, now: datetime, project: str | None = None) -> list[TargetStatus]:
@@ -103,6 +92,17 @@ def _key_status(row: Row[*tuple[Any, ...]], checks: list["_Reading"], said: dict
         last_ok_at=max((check.state.last_ok_at for check in checks if check.state.last_ok_at), default=None),
         auth=auth.status(said) if auth else None,
     )
+
+
+def statuses(connection: Connection, numbers: Iterable[int], now: datetime) -> dict[int, TargetStatus]:
+    """The current state of these targets, by their rows."""
+    wanted = sorted(numbers)
+    found: list[_Reading] = []
+    for start in range(0, len(wanted), 5000):
+        query = _states(None).where(tables.targets.c.id.in_(wanted[start : start + 5000]))
+        found += (_Reading(row, now) for row in connection.execute(query))
+    said = _answers(connection, found)
+    return {status.id: status for status in (reading.status(said) for reading in found)}
 
 
 _STATE = (*(tables.target_states.c[name] for name in codec.STATE_COLUMNS),)
@@ -189,84 +189,3 @@ def _answers(connection: Connection, readings: Iterable[_Reading]) -> dict[int, 
 def _worst_first(status: TargetStatus) -> tuple[Any, ...]:
     target = status.target
     return (-status.health.rank, target.project or "", list(ProbeKind).index(target.probe), target.key or "", target.model or "")
-
-
-def _projects(engine: Engine, now: datetime, name: str | None) -> list[ProjectStatus]:
-    query = sa.select(tables.projects.c.id, tables.projects.c.name, tables.projects.c.facts).where(tables.projects.c.active == 1)
-    if name is not None:
-        query = query.where(tables.projects.c.name == name)
-    with reading(engine) as connection:
-        rows = connection.execute(query).all()
-        checks: dict[int, list[_Reading]] = defaultdict(list)
-        for row in connection.execute(_states(name)):
-            checks[row.project_id].append(_Reading(row, now))
-        kinds: dict[int, list[str]] = defaultdict(list)
-        for project_id, kind in connection.execute(_PRESENT_KINDS):
-            kinds[project_id].append(kind)
-        found = [(row, _health(checks[row.id])) for row in rows]
-        worst = {row.id: _worst(checks[row.id], health) for row, (_, health) in found}
-        said = _answers(connection, (one for one in worst.values() if one))
-        loose = _usable_though_denied(connection)
-    statuses = []
-    for row, (lanes, health) in found:
-        known = codec.project_of(row.name, row.facts)
-        decides = worst[row.id]
-        statuses.append(
-            ProjectStatus(
-                name=known.name,
-                project_id=known.project_id,
-                organization=known.organization,
-                base_url=known.base_url,
-                environment=known.environment,
-                owner=known.owner,
-                services=known.services,
-                tags=known.tags,
-                models=known.models,
-                denied_models=known.denied_models,
-                health=health.health,
-                since=health.since,
-                lamps=lanes,
-                worst=decides.status(said) if decides else None,
-                keys=len(kinds[row.id]),
-                targets=len(checks[row.id]),
-                last_at=max((one.state.last_at for one in checks[row.id] if one.state.last_at), default=None),
-                findings=_findings(known.project_id, kinds[row.id], loose=row.id in loose),
-            )
-        )
-    return sorted(statuses, key=lambda status: (-status.health.rank, status.name))
-
-
-def _health(checks: list[_Reading]) -> tuple[dict[Lane, LaneState], LaneState]:
-    lanes = lamps(check.brief for check in checks)
-    return lanes, overall(lanes.values())
-
-
-def _worst(checks: list[_Reading], health: LaneState) -> _Reading | None:
-    """The check that decides the health: the worst one with the same cause, of equals the one that began first."""
-    causes = [one for one in checks if (one.brief.health, one.brief.failure) == (health.health, health.failure)] or checks
-    return min(causes, key=lambda one: (-one.brief.health.rank, one.state.since is None, one.state.since or EPOCH), default=None)
-
-
-def _usable_though_denied(connection: Connection) -> set[int]:
-    """Projects where a model that must be refused was usable at the last look."""
-    query = (
-        sa.select(tables.targets.c.project_id)
-        .join_from(tables.targets, tables.target_states, tables.target_states.c.target_id == tables.targets.c.id)
-        .join(tables.answers, tables.answers.c.id == tables.target_states.c.answer_id)
-        .where(tables.targets.c.active == 1, tables.answers.c.finding.is_not(None))
-    )
-    return set(connection.execute(query).scalars())
-
-
-_PRESENT_KINDS = sa.select(tables.keys.c.project_id, tables.keys.c.kind).where(
-    tables.keys.c.active == 1, tables.keys.c.replaced_at.is_(None)
-)
-_KIND_FINDINGS = {KeyKind.USER_LEGACY.value: "key_legacy", KeyKind.USER_UNSCOPED.value: "key_unscoped"}
-
-
-def _findings(project_id: str | None, kinds: Iterable[str], *, loose: bool) -> tuple[str, ...]:
-    found = ["denied_model_usable"] if loose else []
-    found += sorted({_KIND_FINDINGS[kind] for kind in kinds if kind in _KIND_FINDINGS})
-    if project_id is None:
-        found.append("no_project_id")
-    return tuple(found)

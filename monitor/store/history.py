@@ -33,44 +33,6 @@ _VERDICTS = ("ok", "failed", "inconclusive")
 _DAY = 86_400_000
 
 
-def strips(engine: Engine, window: Window, cells: int = 48) -> "pd.DataFrame":
-    """Per project and cell of the window what happened: `project, cell, ok, failed, inconclusive, failure`.
-
-    `cell` counts from 0 at the window's start; `failure` is the commonest kind of the cell or None. Cells without data have no
-    row. Cells are made of whole quarter hours (minutes where they are shorter), so their edges are true to a quarter hour.
-    """
-    start, width = to_ms(window.start), to_ms(window.end) - to_ms(window.start)
-    grain = _grain(width // cells, QUARTER if width // cells >= QUARTER else MINUTE)
-    counted, failed = tables.buckets[grain], tables.failures[grain]
-
-    def cell(column: ColumnElement[int]) -> ColumnElement[int]:
-        # A bucket that began before the window belongs to its first cell.
-        return sa.case((column < start, 0), else_=(column - start) * cells // width).label("cell")
-
-    counts = (
-        sa.select(counted.c.project_id, cell(counted.c.start), *_sums(counted))
-        .where(_holds(counted.c.start, window, grain), counted.c.project_id != FLEET)
-        .group_by(counted.c.project_id, sa.text("cell"))
-        .order_by(counted.c.project_id, sa.text("cell"))
-    )
-    causes = (
-        sa.select(failed.c.project_id, cell(failed.c.start), failed.c.failure)
-        .where(_holds(failed.c.start, window, grain), failed.c.project_id != FLEET)
-        .group_by(failed.c.project_id, sa.text("cell"), failed.c.failure)
-        .order_by(sa.func.sum(failed.c.count), failed.c.failure.desc())
-    )
-    p = tables.projects.c
-    with reading(engine) as connection:
-        names = dict(connection.execute(sa.select(p.id, p.name).where(p.active == 1)).all())
-        commonest = {(number, cell): failure for number, cell, failure in connection.execute(causes)}
-        rows = [
-            (names[number], cell, *rest, commonest.get((number, cell)))
-            for number, cell, *rest in connection.execute(counts)
-            if number in names
-        ]
-    return frame(("project", "cell", *_VERDICTS, "failure"), rows)
-
-
 def failure_trend(engine: Engine, window: Window, step: timedelta, project: str | None = None) -> "pd.DataFrame":
     """Failures by kind over time: `start` (UTC), `failure` (identifier), `count`. Only rows with a count above zero.
 

@@ -5,7 +5,8 @@ that returns a frame does.
 """
 
 from monitor.store.changes import find as changes
-from monitor.store.current import data_version, effective_config, fleet, heartbeat, keys, project, targets
+from monitor.store.current import data_version, effective_config, heartbeat, keys, targets
+from monitor.store.fleet import fleet, project
 from monitor.store.history import (
     check_counts,
     failure_trend,
@@ -18,7 +19,6 @@ from monitor.store.history import (
     observations,
     probe_cost,
     rate_limit_trend,
-    strips,
     transitions,
 )
 from monitor.store.incidents import find as incidents
@@ -42,6 +42,7 @@ from monitor.store.status import (
     ProjectStatus,
     TargetStatus,
 )
+from monitor.store.strips import strips
 
 __all__ = [
     "EffectiveConfig",

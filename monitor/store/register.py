@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 
-from monitor.domain.inventory import Target
+from monitor.domain.inventory import ProbeKind, Target
 from monitor.store.tables import FLEET, PROBES, keys, projects, targets
 
 _PROBE_OF = {code: probe for probe, code in PROBES.items()}
@@ -40,6 +40,11 @@ class TargetRow(NamedTuple):
     probe: int
     interval: int
     active: int
+
+
+def probe_of(code: int) -> ProbeKind:
+    """The probe of a row's column."""
+    return _PROBE_OF[code]
 
 
 def target_of(project: str | None, probe: int, key: str, model: str, host: str) -> Target:

@@ -109,7 +109,7 @@ class ProjectStatus:
     since: datetime | None
     lamps: dict[Lane, LaneState]
     worst: TargetStatus | None
-    """The target that decides the health: what to explain first."""
+    """What to explain first: the target that decides the health, or of a healthy project one that is suspect. Else None."""
     keys: int
     targets: int
     last_at: datetime | None

@@ -5,7 +5,7 @@ for the same one. Every function may raise `StoreError`; the router turns that i
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -79,8 +79,8 @@ def _frame(url: str, version: int, question: str, *args: Any) -> "pd.DataFrame":
 
 
 @st.cache_data(ttl=20, max_entries=16, show_spinner=False, hash_funcs=_KEYS)
-def _strips(url: str, window: Window, cells: int) -> "pd.DataFrame":
-    return queries.strips(_engine(url), window, cells)
+def _strips(url: str, window: Window, cells: int, names: tuple[str, ...]) -> "pd.DataFrame":
+    return queries.strips(_engine(url), window, cells, names)
 
 
 def _asked(question: str, *args: Any) -> Any:
@@ -138,9 +138,9 @@ def keys(at: datetime, name: str | None = None) -> list[KeyStatus]:
     return cast("list[KeyStatus]", _asked("keys", _minute(at), name))
 
 
-def strips(window: Window, cells: int = 48) -> "pd.DataFrame":
-    """What happened, per project and cell of the window. Up to 20 s old: it covers hours, and is the dearest question of all."""
-    return _strips(database_url(), window, cells)
+def strips(window: Window, names: Iterable[str], cells: int = 48) -> "pd.DataFrame":
+    """What happened to these projects, per cell of the window. Up to 20 s old: it covers hours."""
+    return _strips(database_url(), window, cells, tuple(names))
 
 
 def failure_trend(window: Window, name: str | None = None) -> "pd.DataFrame":

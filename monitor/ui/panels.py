@@ -53,7 +53,7 @@ WHY_FLAGGED = {
 def project_strip(name: str, window: Window, zone: tzinfo) -> None:
     """What happened in the window, one project wide."""
     cells = 96
-    found = blocks.strips(data.strips(window, cells), window, zone, cells, css="tall")
+    found = blocks.strips(data.strips(window, [name], cells), window, zone, cells, css="tall")
     form = "%H:%M" if window.length.days <= 1 else "%d %b %H:%M"
     ends = "".join(
         f"<span>{at.astimezone(zone):{form}}</span>" for at in (window.start, window.start + window.length / 2, window.end)

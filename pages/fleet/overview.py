@@ -51,8 +51,7 @@ def draw_table() -> None:
     ill = sum(project.health.rank > Health.UNKNOWN.rank for project in chosen)
     shown = chosen if everything else chosen[: ill + AT_FIRST]
     window = filters.window(now)
-    frame = data.strips(window)
-    strips = blocks.strips(frame[frame["project"].isin([project.name for project in shown])], window, zone)
+    strips = blocks.strips(data.strips(window, [project.name for project in shown]), window, zone)
     if not chosen:
         blocks.empty("No project fits these filters.", "Clear the search box, or choose all owners and environments.")
         return

@@ -80,6 +80,7 @@ QUESTIONS: dict[str, Callable[[Engine], object]] = {
     "keys": lambda engine: queries.keys(engine, START),
     "model_matrix": lambda engine: queries.model_matrix(engine, START),
     "strips": lambda engine: queries.strips(engine, DAY),
+    "strips of some": lambda engine: queries.strips(engine, DAY, projects=["project-3", "project-7"]),
     "failure_trend": lambda engine: queries.failure_trend(engine, DAY, HOUR),
     "failure_trend by the minute": lambda engine: queries.failure_trend(engine, DAY, span("1m")),
     "failure_trend of one": lambda engine: queries.failure_trend(engine, DAY, HOUR, "project-7"),

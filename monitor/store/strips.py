@@ -1,0 +1,92 @@
+"""What happened to each project in each part of a window: the coloured strips of pages and reports."""
+
+from collections.abc import Collection, Iterable
+from typing import TYPE_CHECKING, Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection, Engine
+
+from monitor.domain.timeline import Window, to_ms
+from monitor.store import tables
+from monitor.store.dialect import Int
+from monitor.store.engine import reading
+from monitor.store.frames import frame
+from monitor.store.tables import FLEET, HOUR, MINUTE, QUARTER
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+_COLUMNS = ("project", "cell", "ok", "failed", "inconclusive", "failure")
+
+
+def strips(engine: Engine, window: Window, cells: int = 48, projects: Collection[str] | None = None) -> "pd.DataFrame":
+    """Per project (of those named, or of all) and cell of the window: `project, cell, ok, failed, inconclusive, failure`.
+
+    `cell` counts from 0 at the window's start; `failure` is the commonest kind of the cell or None. Cells without data have no
+    row. Cells are made of whole quarter hours (minutes where they are shorter), so their edges are true to a quarter hour.
+    """
+    with reading(engine) as connection:
+        names = _names(connection, projects)
+        counts, causes = _asked(window, cells, None if projects is None else list(names))
+        commonest = {(number, cell): failure for number, cell, failure in connection.execute(causes)}
+        rows = [
+            (names[number], cell, *rest, commonest.get((number, cell)))
+            for number, cell, *rest in connection.execute(counts)
+            if number in names
+        ]
+    return frame(_COLUMNS, rows)
+
+
+def _names(connection: Connection, projects: Collection[str] | None) -> dict[int, str]:
+    p = tables.projects.c
+    query = sa.select(p.id, p.name).where(p.active == 1)
+    if projects is not None:
+        query = query.where(p.name.in_(projects))
+    return dict(connection.execute(query).all())
+
+
+def _asked(window: Window, cells: int, numbers: list[int] | None) -> tuple[sa.Select[Any], sa.Select[Any]]:
+    """The queries for the counts of each cell, and for the kinds of failure of each, the commonest last."""
+    start, width = to_ms(window.start), to_ms(window.end) - to_ms(window.start)
+    grain = next(
+        (grain for grain in (HOUR, QUARTER) if width % (grain * cells) == 0), QUARTER if width >= QUARTER * cells else MINUTE
+    )
+    counted, failed = tables.buckets[grain], tables.failures[grain]
+
+    def cell(column: ColumnElement[int]) -> ColumnElement[int]:
+        # A bucket that began before the window belongs to its first cell.
+        return sa.case((column < start, 0), else_=(column - start) * cells // width).label("cell")
+
+    def of(table: sa.Table, columns: Iterable[ColumnElement[Any]]) -> sa.Select[Any]:
+        query = sa.select(table.c.project_id, cell(table.c.start), *columns)
+        return _all(query, table, window, grain) if numbers is None else _some(query, table, window, grain, numbers)
+
+    sums = (sa.func.sum(counted.c[name]) for name in ("ok", "failed", "inconclusive"))
+    counts = of(counted, sums).group_by(counted.c.project_id, sa.text("cell")).order_by(counted.c.project_id, sa.text("cell"))
+    causes = (
+        of(failed, (failed.c.failure,))
+        .group_by(failed.c.project_id, sa.text("cell"), failed.c.failure)
+        .order_by(sa.func.sum(failed.c.count), failed.c.failure.desc())
+    )
+    return counts, causes
+
+
+def _all(query: sa.Select[Any], table: sa.Table, window: Window, grain: int) -> sa.Select[Any]:
+    """Buckets of every project: one stretch, because in these tables time comes before the project."""
+    start = to_ms(window.start)
+    return query.where(table.c.start >= start - start % grain, table.c.start < to_ms(window.end), table.c.project_id != FLEET)
+
+
+def _some(query: sa.Select[Any], table: sa.Table, window: Window, grain: int, numbers: list[int]) -> sa.Select[Any]:
+    """Buckets of these projects: a seek for each."""
+    start = to_ms(window.start)
+    first, oldest, newest = sa.literal(start - start % grain, Int), _extreme(table, sa.func.min), _extreme(table, sa.func.max)
+    # Nothing is sought before or after what is stored: a window may be of any length.
+    one = sa.select(sa.case((first < oldest, oldest), else_=first).label("start")).cte("starts", recursive=True)
+    following = one.c.start + grain
+    starts = one.union_all(sa.select(following).where(following < to_ms(window.end), following <= newest))
+    return query.join_from(starts, table, table.c.start == starts.c.start).where(table.c.project_id.in_(numbers))
+
+
+def _extreme(table: sa.Table, function: Any) -> sa.ScalarSelect[int]:
+    return sa.select(function(table.c.start)).scalar_subquery()

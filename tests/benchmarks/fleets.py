@@ -1,0 +1,88 @@
+"""Stores of fleets with history, filled through the real write path."""
+
+from collections.abc import Iterator, Sequence
+from datetime import datetime, timedelta
+
+from monitor.domain.inventory import ApiKey, Check, Inventory, KeyKind, ProbeKind, Project, Target
+from monitor.domain.observation import Observation, RateLimitSnapshot, Verdict
+from monitor.domain.taxonomy import FailureKind
+from monitor.store.engine import open_engine
+from monitor.store.migrate import migrate
+from monitor.store.queries import Heartbeat
+from monitor.store.record import Writer
+
+MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "o4-mini", "gpt-5")
+LIMITS = (
+    RateLimitSnapshot("requests", 10_000, 9_120, 0.36, 60.0),
+    RateLimitSnapshot("tokens", 2_000_000, 1_240_000, 22.8, 60.0),
+)
+NOTE = "history: auth daily before the last 30 days, hourly within them; every check hourly in the last day, auth each 15 min"
+
+
+def fleet(projects: int) -> Inventory:
+    """Projects with one key, each asked for five models: 11 checks a project."""
+    known, checks = [], []
+    for number in range(projects):
+        name = f"project-{number:04}"
+        key = ApiKey("backend", f"env:KEY_{number}", KeyKind.SERVICE_ACCOUNT)
+        owner, environment = f"team-{number % 40}", ("production", "staging")[number % 7 == 0]
+        known.append(Project(name, f"proj_{number}", owner=owner, environment=environment, models=MODELS, keys=(key,)))
+        checks.append(Check(Target(ProbeKind.AUTH, name, "backend"), timedelta(minutes=1)))
+        checks += [Check(Target(ProbeKind.MODEL_ACCESS, name, "backend", model), timedelta(minutes=5)) for model in MODELS]
+        checks += [Check(Target(ProbeKind.INFERENCE, name, "backend", model), timedelta(minutes=15)) for model in MODELS]
+    return Inventory(tuple(known), tuple(checks))
+
+
+def answers(checks: Sequence[Check], at: datetime, ill: int | None = None) -> list[Observation]:
+    """One answer of every check within a minute after `at`. One project in twenty comes and goes; `ill` says whose turn it is."""
+    turn = (at.hour // 3 + at.day) % 20 if ill is None else ill
+    found = []
+    for place, check in enumerate(checks):
+        target = check.target
+        said = {}
+        if int((target.project or "0")[-4:]) % 20 == turn:
+            if target.probe is ProbeKind.AUTH and turn % 2:
+                said = {
+                    "failure": FailureKind.AUTH_INVALID_KEY,
+                    "status": 401,
+                    "code": "invalid_api_key",
+                    "message": "Incorrect key",
+                }
+            elif target.probe is ProbeKind.INFERENCE:
+                said = {"failure": FailureKind.RATE_TOKENS, "status": 429, "message": "Rate limit reached on tokens per min"}
+        good = {"verdict": Verdict.FAILED if said else Verdict.OK, "status": 200, "latency_ms": 80.0 + place * 7 % 900}
+        if target.probe is ProbeKind.INFERENCE:
+            good["limits"] = LIMITS
+        found.append(Observation(target=target, at=at + timedelta(milliseconds=place * 2 % 60_000), **(good | said)))
+    return found
+
+
+def moments(now: datetime, days: int) -> Iterator[tuple[datetime, bool]]:
+    """When something is asked, and whether it is everything or authentication alone."""
+    at = now - timedelta(days=days)
+    while at < now - timedelta(minutes=2):
+        left = now - at
+        yield at, left <= timedelta(days=1) and at.minute == now.minute
+        daily, hourly = timedelta(days=30), timedelta(days=1)
+        at += timedelta(days=1) if left > daily else timedelta(hours=1) if left > hourly else timedelta(minutes=15)
+
+
+def fill(url: str, now: datetime, projects: int, days: int) -> Writer:
+    """A migrated store of that many projects and days; gives the writer, to go on with."""
+    known = fleet(projects)
+    auth = [check for check in known.checks if check.target.probe is ProbeKind.AUTH]
+    engine = open_engine(url)
+    migrate(engine)
+    writer = Writer(engine)
+    writer.sync_inventory(known, now - timedelta(days=days))
+    for at, everything in moments(now, days):
+        writer.record(answers(known.checks if everything else auth, at), at)
+    for minutes in (2, 1):  # twice, so that health is as sure as it gets
+        writer.record(answers(known.checks, now - timedelta(minutes=minutes), ill=3), now)
+    beat(writer, now)
+    return writer
+
+
+def beat(writer: Writer, now: datetime) -> None:
+    """The poller lives."""
+    writer.beat(Heartbeat(at=now, started_at=now, pid=1, host="bench", version="bench", checks=1, lag_p99_ms=3.0, in_flight=0))
