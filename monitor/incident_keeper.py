@@ -11,7 +11,6 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from monitor.clock import Clock
-from monitor.domain.alerting import Silence
 from monitor.domain.correlation import OPEN_ALONE_AFTER, REOPEN_WITHIN, Fleet, correlate
 from monitor.domain.diagnosis import Context, Diagnosis, context_of, diagnose
 from monitor.domain.differential import ExperimentResult, same_key_elsewhere
@@ -19,11 +18,11 @@ from monitor.domain.health import Health
 from monitor.domain.incidents import Cause, Event, EventKind, Ill, Incident
 from monitor.domain.inventory import Inventory, ProbeKind, Target
 from monitor.domain.observation import Observation
+from monitor.domain.replay import became
 from monitor.domain.taxonomy import FailureKind, Lane, Scope
-from monitor.domain.words import clock
 from monitor.openai_api.experiments import investigate
 from monitor.poller import Poller
-from monitor.store import incidents, intents, queries, silences
+from monitor.store import incidents, intents, queries
 from monitor.store.engine import Engine, StoreError
 from monitor.store.record import Recorded
 
@@ -71,29 +70,15 @@ class IncidentKeeper:
         for each in recorded:
             target, state, seen = each.observation.target, each.state, each.observation
             before = self._ill.get(target)
-            if state.failure is not None and state.health in _ILL:
-                since = before.since if before and before.failure.lane is state.failure.lane else state.since or seen.at
-                fits = seen.failure is state.failure
-                self._ill[target] = Ill(
-                    target,
-                    state.failure,
-                    state.health,
-                    since,
-                    seen.scope if fits else before.scope if before else None,
-                    seen.hint if fits else before.hint if before else None,
-                    state.flapping,
-                )
-                if fits or target not in self._said:
-                    self._said[target] = seen
-            elif state.suspect and state.last_kind is not None:
-                since = before.since if before and before.failure is state.last_kind else seen.at
-                self._ill[target] = Ill(target, state.last_kind, state.health, since, seen.scope, seen.hint, confirmed=False)
-                self._said[target] = seen
-            elif before is not None and state.flapping:
-                self._ill[target] = replace(before, flapping=True)  # it will be back: one trouble until it settles
-            elif before is not None:
-                del self._ill[target]
+            now = became(before, state, seen)
+            if now is None:
+                self._ill.pop(target, None)
                 self._said.pop(target, None)
+            else:
+                self._ill[target] = now
+                # A good answer between two bad ones tells nothing of them.
+                if seen.failure is now.failure or target not in self._said:
+                    self._said[target] = seen
             if _state(before) != _state(self._ill.get(target)):
                 self.changed_at = self._clock.now()
             if before is None and target in self._ill:
@@ -204,29 +189,11 @@ class IncidentKeeper:
 
     def _carry_out(self, now: datetime) -> Iterator[Target]:
         """What people asked for on the pages."""
-        for intent in intents.take(self._engine, now):
-            if intent.kind == "acknowledge" and intent.incident_id is not None:
-                event = Event(now, EventKind.ACKNOWLEDGED, intent.text or "Acknowledged.", intent.by)
-                incidents.update(self._engine, intent.incident_id, event, acknowledged_at=now, acknowledged_by=intent.by)
-                self.open_ones = incidents.open_ones(self._engine)
-            elif intent.kind == "comment" and intent.incident_id is not None:
-                incidents.add_event(self._engine, intent.incident_id, Event(now, EventKind.COMMENT, intent.text or "", intent.by))
-            elif intent.kind == "silence" and intent.until is not None and intent.until > now:
-                quiet = Silence(
-                    starts=now,
-                    until=intent.until,
-                    by=intent.by,
-                    text=intent.text,
-                    project=intent.project,
-                    incident_id=intent.incident_id,
-                )
-                silences.add(self._engine, quiet)
-                if intent.incident_id is not None:
-                    said = f"Silent until {clock(intent.until)}. {intent.text}".strip()
-                    incidents.add_event(self._engine, intent.incident_id, Event(now, EventKind.SILENCED, said, intent.by))
-            elif intent.kind == "end_silence" and intent.silence_id is not None:
-                silences.end(self._engine, intent.silence_id, now, intent.by)
-            elif intent.kind == "probe_now" and self._inventory is not None:
+        done = intents.carry_out(self._engine, now)
+        if any(intent.kind == "acknowledge" for intent in done):
+            self.open_ones = incidents.open_ones(self._engine)
+        for intent in done:
+            if intent.kind == "probe_now" and self._inventory is not None:
                 yield from (check.target for check in self._inventory.checks if check.target.project == intent.project)
 
     # Experiments ----------------------------------------------------------------------------------------------------------------

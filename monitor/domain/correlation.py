@@ -13,6 +13,7 @@ from monitor.domain.diagnosis import Diagnosis
 from monitor.domain.health import Health
 from monitor.domain.incidents import Cause, Change, Event, EventKind, Ill, Incident, Severity
 from monitor.domain.inventory import ProbeKind, Project, Target
+from monitor.domain.redact import redact
 from monitor.domain.taxonomy import KINDS, FailureKind, Lane, Scope
 
 # What explains what is ill ------------------------------------------------------------------------------------------------------
@@ -420,7 +421,7 @@ def _with_members(incident: Incident, members: Iterable[Ill], fleet: Fleet) -> I
         first_bad_at=min([incident.first_bad_at, *(one.since for one in members if incident.id is None)]),
         ill=sum(one.confirmed for one in members),
     )
-    return replace(new, title=title(new))
+    return replace(new, title=redact(title(new)))
 
 
 def _union(old: tuple[str, ...], new: Iterable[str]) -> tuple[str, ...]:

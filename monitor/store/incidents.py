@@ -93,16 +93,21 @@ def add_event(engine: Engine, incident_id: int, event: Event) -> bool:
 def update(engine: Engine, incident_id: int, event: Event, **changed: Any) -> bool:
     """Change fields of an incident (`acknowledged_at`, `acknowledged_by`, …) and tell it; False where there is no such incident."""
     with writing(engine) as connection:
-        query = sa.select(tables.incidents).where(tables.incidents.c.id == codec.number(incident_id)).with_for_update()
-        row = connection.execute(query).first()
-        if row is None:
-            return False
-        if changed:
-            new = replace(_incident(row), **changed)
-            connection.execute(sa.update(tables.incidents).where(tables.incidents.c.id == incident_id).values(_row(new)))
-            _link(engine, connection, new)
-        _say(connection, incident_id, [event])
-        meta.bump(connection)
+        return write_update(connection, engine, incident_id, event, **changed)
+
+
+def write_update(connection: Connection, engine: Engine, incident_id: int, event: Event, **changed: Any) -> bool:
+    """The same within a transaction."""
+    query = sa.select(tables.incidents).where(tables.incidents.c.id == codec.number(incident_id)).with_for_update()
+    row = connection.execute(query).first()
+    if row is None:
+        return False
+    if changed:
+        new = replace(_incident(row), **changed)
+        connection.execute(sa.update(tables.incidents).where(tables.incidents.c.id == incident_id).values(_row(new)))
+        _link(engine, connection, new)
+    _say(connection, incident_id, [event])
+    meta.bump(connection)
     return True
 
 

@@ -5,10 +5,13 @@ from datetime import datetime
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy import Engine, Row
+from sqlalchemy import Connection, Engine, Row
 
+from monitor.domain.alerting import Silence
+from monitor.domain.incidents import Event, EventKind
 from monitor.domain.timeline import from_ms, to_ms
-from monitor.store import codec, meta
+from monitor.domain.words import clock
+from monitor.store import codec, incidents, meta, silences
 from monitor.store.engine import Problem, StoreError, open_engine, parse, reading, sqlite_path, writing
 from monitor.store.tables import NOT_TAKEN, intents
 
@@ -62,15 +65,42 @@ def submit(url: str, intent: Intent) -> int:
     return number
 
 
-def take(engine: Engine, now: datetime) -> list[Intent]:
-    """What was asked for and not yet taken, oldest first. Each is given out once, whoever asks: carry it out."""
+def carry_out(engine: Engine, now: datetime) -> list[Intent]:
+    """Do what was asked for and not yet done, oldest first, and give it back: each is given out once, whoever asks.
+
+    It is taken and done in one transaction: whoever dies in between has done nothing, and it waits for the next one. To check
+    something now is left to the caller.
+    """
     if not waiting(engine):
         return []
     with writing(engine) as connection:
         taken = connection.execute(sa.update(intents).where(NOT_TAKEN).values(taken_at=to_ms(now)).returning(intents))
         found = sorted((_intent(row) for row in taken), key=lambda intent: intent.id or 0)
+        for intent in found:
+            _do(connection, engine, intent, now)
         meta.bump(connection)
     return found
+
+
+def _do(connection: Connection, engine: Engine, intent: Intent, now: datetime) -> None:
+    """Carry out one wish. One about something that is not there, or is over, does nothing."""
+
+    def tell(kind: EventKind, text: str, **changed: Any) -> None:
+        if intent.incident_id is not None:
+            incidents.write_update(connection, engine, intent.incident_id, Event(now, kind, text, intent.by), **changed)
+
+    if intent.kind == "acknowledge":
+        tell(EventKind.ACKNOWLEDGED, intent.text or "Acknowledged.", acknowledged_at=now, acknowledged_by=intent.by)
+    elif intent.kind == "comment":
+        tell(EventKind.COMMENT, intent.text)
+    elif intent.kind == "silence" and intent.until is not None and intent.until > now:
+        quiet = Silence(
+            starts=now, until=intent.until, by=intent.by, text=intent.text, project=intent.project, incident_id=intent.incident_id
+        )
+        silences.write_add(connection, quiet)
+        tell(EventKind.SILENCED, f"Silent until {clock(intent.until)}. {intent.text}".strip())
+    elif intent.kind == "end_silence" and intent.silence_id is not None:
+        silences.write_end(connection, intent.silence_id, now, intent.by)
 
 
 def waiting(engine: Engine) -> list[Intent]:

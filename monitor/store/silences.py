@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Engine, Row
+from sqlalchemy import Connection, Engine, Row
 
 from monitor.domain.alerting import Silence
 from monitor.domain.taxonomy import Lane
@@ -16,6 +16,12 @@ from monitor.store.tables import silences
 
 def add(engine: Engine, silence: Silence) -> int:
     """Store a silence; its id. Raises ValueError for one that ends before it starts."""
+    with writing(engine) as connection:
+        return write_add(connection, silence)
+
+
+def write_add(connection: Connection, silence: Silence) -> int:
+    """The same within a transaction."""
     if silence.until <= silence.starts:
         raise ValueError(f"a silence ends after it starts: {silence.starts} … {silence.until}")
     row = {
@@ -31,21 +37,25 @@ def add(engine: Engine, silence: Silence) -> int:
         "ended_at": codec.at_ms(silence.ended_at),
         "ended_by": codec.said(silence.ended_by),
     }
-    with writing(engine) as connection:
-        number: int = connection.execute(sa.insert(silences).returning(silences.c.id), row).scalar_one()
-        meta.bump(connection)
+    number: int = connection.execute(sa.insert(silences).returning(silences.c.id), row).scalar_one()
+    meta.bump(connection)
     return number
 
 
 def end(engine: Engine, silence_id: int, now: datetime, by: str) -> bool:
     """End a silence before its time; False where none of that id is left to end."""
+    with writing(engine) as connection:
+        return write_end(connection, silence_id, now, by)
+
+
+def write_end(connection: Connection, silence_id: int, now: datetime, by: str) -> bool:
+    """The same within a transaction."""
     c = silences.c
     left = (c.id == codec.number(silence_id), c.ended_at.is_(None), c.until > to_ms(now))
-    with writing(engine) as connection:
-        ended = connection.execute(sa.update(silences).where(*left).values(ended_at=to_ms(now), ended_by=codec.said(by)))
-        if not ended.rowcount:
-            return False
-        meta.bump(connection)
+    ended = connection.execute(sa.update(silences).where(*left).values(ended_at=to_ms(now), ended_by=codec.said(by)))
+    if not ended.rowcount:
+        return False
+    meta.bump(connection)
     return True
 
 

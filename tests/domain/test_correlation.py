@@ -255,3 +255,9 @@ def test_the_question_without_a_key_alone_is_given_as_long_as_any_other_to_pass(
     assert not step([control])
     assert step([control], now=since + OPEN_ALONE_AFTER)
     assert step([control, ill("p00/web", kind, since=since)])
+
+
+def test_a_label_that_is_a_key_stands_in_no_title() -> None:
+    (change,) = step([ill("p00/sk-proj-TEST-000-notakey-abcdefgh", K.AUTH_INVALID_KEY)])
+    assert change.incident.title == "Key “sk-…efgh” of p00: key refused"
+    assert "notakey" not in "".join(event.text for event in change.events)

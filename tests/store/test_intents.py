@@ -9,11 +9,11 @@ import pytest
 
 from monitor.domain.alerting import Silence
 from monitor.domain.taxonomy import Lane
-from monitor.store import intents, queries, silences
+from monitor.store import incidents, intents, queries, silences
 from monitor.store.engine import Problem, StoreError
-from monitor.store.intents import Intent
+from monitor.store.intents import Intent, Kind
 from tests.store.conftest import Store
-from tests.store.helpers import START, span, sqlite_url
+from tests.store.helpers import START, incident, opened, span, sqlite_url
 
 COMMENT = Intent(kind="comment", by="ada", at=START, incident_id=1, text="It was the deploy.")
 QUIET = Silence(starts=START, until=START + span("1h"), by="ada", text="deploy", project="checkout")
@@ -31,15 +31,15 @@ def test_a_wish_is_taken_as_it_was_said_and_once(store: Store) -> None:
     ]
     told = [replace(each, id=intents.submit(store.url, each)) for each in told]
     assert queries.waiting_intents(store.pages) == told
-    assert intents.take(store.engine, START) == told
-    assert intents.take(store.engine, START) == queries.waiting_intents(store.pages) == []
+    assert intents.carry_out(store.engine, START) == told
+    assert intents.carry_out(store.engine, START) == queries.waiting_intents(store.pages) == []
 
 
 def test_pages_see_that_a_wish_was_left_and_taken(store: Store) -> None:
     seen = [queries.data_version(store.pages)]
     intents.submit(store.url, COMMENT)
     seen.append(queries.data_version(store.pages))
-    intents.take(store.engine, START)
+    intents.carry_out(store.engine, START)
     seen.append(queries.data_version(store.pages))
     assert seen == sorted(set(seen))
 
@@ -61,19 +61,63 @@ def test_a_wish_for_an_older_database_says_what_to_do(store: Store) -> None:
 @pytest.mark.parametrize("text", HOSTILE)
 def test_any_text_may_be_wished(store: Store, text: str) -> None:
     intents.submit(store.url, replace(COMMENT, by=text, text=text, project=text))
-    assert len(intents.take(store.engine, START)) == 1
+    assert len(intents.carry_out(store.engine, START)) == 1
 
 
 @pytest.mark.parametrize("number", [-1, 0, 2**63, 2**70])
 def test_a_number_that_no_row_has_names_none(store: Store, number: int) -> None:
     intents.submit(store.url, replace(COMMENT, incident_id=number, silence_id=number))
-    (taken,) = intents.take(store.engine, START)
+    (taken,) = intents.carry_out(store.engine, START)
     assert (taken.incident_id, taken.silence_id) == (0, 0)
 
 
 def test_a_secret_in_a_comment_is_not_stored(store: Store) -> None:
     intents.submit(store.url, replace(COMMENT, text="try sk-proj-TEST-000-notakey-abcdefgh"))
     assert "notakey" not in str(queries.waiting_intents(store.pages))
+
+
+@pytest.mark.parametrize("kind", ["acknowledge", "comment", "silence"])
+def test_a_wish_that_could_not_be_carried_out_waits_and_is_carried_out_once(store: Store, kind: Kind) -> None:
+    (one,) = opened(store.engine, incident())
+    wish = Intent(kind=kind, by="ada", at=START, incident_id=one.id, text="mine", until=START + span("1h"))
+    intents.submit(store.url, wish)
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE incident_events RENAME TO away")
+    with pytest.raises(StoreError):
+        intents.carry_out(store.engine, START)
+    with store.engine.begin() as connection:
+        connection.exec_driver_sql("ALTER TABLE away RENAME TO incident_events")
+    assert [each.kind for each in queries.waiting_intents(store.pages)] == [kind]
+    assert silences.all_(store.pages) == []
+    assert [len(intents.carry_out(store.engine, START)) for _ in range(2)] == [1, 0]
+    kept = incidents.record(store.pages, one.id or 0)
+    assert kept is not None
+    assert sum(event.by == "ada" for event in kept.events) == 1
+    assert (kept.incident.acknowledged_by == "ada", len(silences.all_(store.pages))) == (kind == "acknowledge", kind == "silence")
+
+
+@pytest.mark.parametrize("text", HOSTILE)
+def test_any_text_is_carried_out(store: Store, text: str) -> None:
+    (one,) = opened(store.engine, incident())
+    kinds: tuple[Kind, ...] = ("acknowledge", "comment", "silence")
+    for kind in kinds:
+        intents.submit(store.url, Intent(kind=kind, by=text, at=START, incident_id=one.id, text=text, until=START + span("1h")))
+    assert len(intents.carry_out(store.engine, START)) == 3
+    kept = incidents.record(store.pages, one.id or 0)
+    assert kept is not None
+    assert {"acknowledged", "comment", "silenced"} <= {event.kind.value for event in kept.events}
+
+
+def test_no_secret_of_a_wish_is_stored(store: Store) -> None:
+    secret = "sk-proj-TEST-000-notakey-abcdefgh"
+    (one,) = opened(store.engine, incident())
+    for kind in ("acknowledge", "comment", "silence", "end_silence"):
+        wish = Intent(kind=kind, by=secret, at=START, incident_id=one.id, silence_id=1, text=secret, until=START + span("1h"))
+        intents.submit(store.url, wish)
+    intents.carry_out(store.engine, START)
+    found = [incidents.record(store.pages, one.id or 0), incidents.find(store.pages), silences.all_(store.pages)]
+    assert "…efgh" in str(found)
+    assert "notakey" not in str(found)
 
 
 TAKE = """
@@ -84,7 +128,7 @@ from tests.store.helpers import START
 engine = open_engine(sys.argv[1])
 print("ready", flush=True)
 sys.stdin.readline()
-print(*(intent.id for intent in intents.take(engine, START)))
+print(*(intent.id for intent in intents.carry_out(engine, START)))
 """
 
 

@@ -145,7 +145,7 @@ def filled(store: Store) -> Store:
             store.engine, Silence(starts=START - number * span("1d"), until=START + span("1h") - number * span("1d"), by="a")
         )
         intents.submit(store.url, Intent(kind="comment", by="a", at=START))
-    intents.take(store.engine, START)
+    intents.carry_out(store.engine, START)
     return store
 
 
@@ -202,7 +202,7 @@ WRITES: dict[str, Callable[[Engine], object]] = {
     "delivered": lambda engine: outbox.delivered(engine, 3, START),
     "failed": lambda engine: outbox.failed(engine, 3, START, "a", START),
     "end a silence": lambda engine: silences.end(engine, 3, START, "a"),
-    "take": lambda engine: intents.take(engine, START),
+    "take": lambda engine: intents.carry_out(engine, START),
 }
 
 
