@@ -7,7 +7,7 @@ import calendar
 import json
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from starlette.requests import Request
@@ -549,14 +549,15 @@ def _paged(buckets: list[Said], next_page: str | None) -> Said:
     return {"object": "page", "data": buckets, "has_more": next_page is not None, "next_page": next_page}
 
 
-def _usage(kind: str) -> Callable[[Reading], Said]:
-    def answer(reading: Reading) -> Said:
+def _usage(kind: str) -> Callable[[Reading], Awaitable[Said]]:
+    async def answer(reading: Reading) -> Said:
         groups = _groups(reading, _GROUPS)
         found, next_page = _buckets(reading, _WIDTHS)
         projects = _projects_asked(reading) if kind in ("completions", "embeddings") else set()
         batches = reading.query.truth("batch")  # nothing here comes in batches
         buckets = []
         for start, stop in found:
+            await asyncio.sleep(0)  # a month is long: others are answered meanwhile
             sums: dict[tuple[Any, ...], Counts] = {}
             for series, counts in ({} if batches else reading.record.usage.sums(start, stop, projects)).items():
                 if (reading.world.models[series.model].family == "embeddings") != (kind == "embeddings"):
@@ -595,7 +596,7 @@ def _usage_row(kind: str, group: Said, counts: Counts) -> Said:
     return said | {"num_model_requests": counts.requests} | {name: group.get(name) for name in names}
 
 
-def _costs(reading: Reading) -> Said:
+async def _costs(reading: Reading) -> Said:
     groups = _groups(reading, _COST_GROUPS)
     if {"user_id", "project_id"} <= set(groups):
         raise _bad("group_by", "'user_id' and 'project_id' cannot be combined", "invalid_value")
@@ -603,6 +604,7 @@ def _costs(reading: Reading) -> Said:
     projects, wanted = _projects_asked(reading), reading.query.many("line_items")
     buckets = []
     for start, stop in found:
+        await asyncio.sleep(0)
         sums: dict[tuple[Any, ...], list[float]] = {}
         for series, counts in reading.record.usage.sums(start, stop, projects).items():
             if not _kept(reading, series):
@@ -649,7 +651,9 @@ _LISTS = (
     "audit_logs", "costs",
 )  # fmt: skip
 
-_ENDPOINTS: dict[str, Callable[[Reading], Said]] = {
+_Maker = Callable[[Reading], Said | Awaitable[Said]]
+
+_ENDPOINTS: dict[str, _Maker] = {
     "/projects": _projects,
     "/projects/{project}": _one_project,
     "/projects/{project}/api_keys": _keys,
@@ -670,15 +674,14 @@ _ENDPOINTS: dict[str, Callable[[Reading], Said]] = {
     "/admin_api_keys": _admin_keys,
     "/audit_logs": _audit_logs,
     "/costs": _costs,
-    "/usage/completions": _usage("completions"),
-    "/usage/embeddings": _usage("embeddings"),
-} | {f"/usage/{kind}": _usage(kind) for kind in _EMPTY_USAGE}
+    **{f"/usage/{kind}": _usage(kind) for kind in ("completions", "embeddings", *_EMPTY_USAGE)},
+}
 
 
 def administration_routes(world: World) -> list[Route]:
     """The endpoints over `world`: all of them read."""
 
-    def route(path: str, make: Callable[[Reading], Said]) -> Route:
+    def route(path: str, make: _Maker) -> Route:
         async def endpoint(request: Request) -> Response:
             world.advance()  # what just happened may concern the key
             return await _answered(Reading(world, request), make)
@@ -688,7 +691,7 @@ def administration_routes(world: World) -> list[Route]:
     return [route(path, make) for path, make in _ENDPOINTS.items()]
 
 
-async def _answered(reading: Reading, make: Callable[[Reading], Said]) -> Response:
+async def _answered(reading: Reading, make: _Maker) -> Response:
     """Judge a request and answer it."""
     world = reading.world
     headers = {"x-request-id": world.request_id(), "openai-version": "2020-10-01"}
@@ -700,7 +703,7 @@ async def _answered(reading: Reading, make: Callable[[Reading], Said]) -> Respon
             reading.admit()
             headers["openai-organization"] = world.slugs[reading.home.id]
             reading.limited()
-            made: Response = JSONResponse(_disturbed(reading, make))
+            made: Response = JSONResponse(await _disturbed(reading, make))
     except Refused as refused:
         answer = refused.answer
     if answer is not None:
@@ -713,12 +716,17 @@ async def _answered(reading: Reading, make: Callable[[Reading], Said]) -> Respon
     return made
 
 
-def _disturbed(reading: Reading, make: Callable[[Reading], Said]) -> Said:
+async def _said(reading: Reading, make: _Maker) -> Said:
+    said = make(reading)
+    return said if isinstance(said, dict) else await said
+
+
+async def _disturbed(reading: Reading, make: _Maker) -> Said:
     """The answer, or what is wrong with it on purpose."""
     world, now = reading.world, reading.world.clock()
     trouble = next((one for one in reading.record.troubles if one.hits(reading.path, now, world.chance())), None)
     if trouble is None:
-        return make(reading)
+        return await _said(reading, make)
     if trouble.kind == "error":
         raise Refused(error(500, "The server had an error processing your request. Sorry about that!", type="server_error"))
     if trouble.kind == "forbidden":
@@ -730,7 +738,7 @@ def _disturbed(reading: Reading, make: Callable[[Reading], Said]) -> Said:
     if trouble.kind == "not_json":
         raise Refused(edge(200, "Welcome to the guest network"))
     reading.query.blind = True
-    said = make(reading)
+    said = await _said(reading, make)
     if reading.is_list:
         said["has_more"] = True
         if said["object"] == "page":

@@ -9,6 +9,7 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from monitor.emulator.limits import Traffic
@@ -348,13 +349,16 @@ def _tell(world: World, anchor: float, moment: float, lasting: float | None, wha
 
 def _noisy(base: float, spread: float, salt: int) -> Traffic:
     """About `base`, more on working days, wandering with every minute."""
+    return lambda moment: base * _busy(int(moment // 60), spread, salt)
 
-    def at(moment: float) -> float:
-        hour = moment / HOUR % 24
-        day = 1.0 + 0.5 * math.cos((hour - 15) / 24 * 2 * math.pi)
-        return base * day * (1 + spread * _noise(moment, salt))
 
-    return at
+@lru_cache(maxsize=150_000)  # a month of minutes for each of the few noises that all projects share
+def _busy(minute: int, spread: float, salt: int) -> float:
+    """How a minute compares with the average."""
+    moment = minute * 60.0
+    hour = moment / HOUR % 24
+    day = 1.0 + 0.5 * math.cos((hour - 15) / 24 * 2 * math.pi)
+    return day * (1 + spread * _noise(moment, salt))
 
 
 def _batches(anchor: float) -> Traffic:

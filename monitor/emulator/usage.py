@@ -58,10 +58,14 @@ class Epoch:
 
     def minute(self, start: int) -> tuple[int, int, int]:
         """What is accepted in the minute from `start`: requests, input and output tokens."""
-        requests, tokens = max(self.requests(start + 30), 0.0), max(self.tokens(start + 30), 0.0)
-        accepted = min(1.0, self.requests_limit / requests if requests else 1.0, self.tokens_limit / tokens if tokens else 1.0)
-        requests = requests or tokens / _TOKENS_A_REQUEST
-        tokens = tokens or requests * _TOKENS_A_REQUEST
+        requests, tokens, accepted = self.requests(start + 30), self.tokens(start + 30), 1.0
+        if requests > self.requests_limit:
+            accepted = self.requests_limit / requests
+        if tokens * accepted > self.tokens_limit:
+            accepted = self.tokens_limit / tokens
+        if requests <= 0 or tokens <= 0:
+            requests = max(requests, tokens / _TOKENS_A_REQUEST, 0.0)
+            tokens = max(tokens, requests * _TOKENS_A_REQUEST)
         all_tokens = int(tokens * accepted)
         output = all_tokens // 5 if self.generates else 0
         return int(requests * accepted), all_tokens - output, output
@@ -69,31 +73,33 @@ class Epoch:
 
 @dataclass
 class Flow:
-    """The traffic of one project for one model, with its changes. Sums of whole days that are over are remembered."""
+    """The traffic of one project for one model, with its changes. Sums of whole hours and days that are over are remembered."""
 
     epochs: list[Epoch] = field(default_factory=list)
-    _days: dict[int, dict[Series, Counts]] = field(default_factory=dict)
+    _over: dict[tuple[int, int], dict[Series, Counts]] = field(default_factory=dict)
+    """By width and start."""
 
     def change(self, epoch: Epoch) -> None:
         """From `epoch.start` on it is this; history stays what it was."""
         last = self.epochs[-1] if self.epochs else None
         if last is None or last.series != epoch.series or _facts(last) != _facts(epoch):
             self.epochs.append(epoch)
-            self._days.pop(int(epoch.start // DAY) * DAY, None)
+            for width in (HOUR, DAY):
+                self._over.pop((width, int(epoch.start // width) * width), None)
 
     def sums(self, start: int, end: int, *, over: bool) -> dict[Series, Counts]:
-        """Accepted traffic in [start, end), both whole minutes. `over` where nothing can change in it any more."""
-        whole_day = over and start % DAY == 0 and end - start == DAY
-        if whole_day and start in self._days:
-            return self._days[start]
+        """Accepted traffic in [start, end): a minute, an hour or a day. `over` where nothing can change in it any more."""
+        width = end - start
+        if over and (width, start) in self._over:
+            return self._over[width, start]
         found: dict[Series, Counts] = {}
         for epoch, begin, stop in self._stretches(start, end):
             if epoch.series is not None:
                 counts = found.setdefault(epoch.series, Counts())
-                for minute in range(begin, stop, MINUTE):
-                    counts.add(*epoch.minute(minute))
-        if whole_day:
-            self._days[start] = found
+                minutes = [epoch.minute(minute) for minute in range(begin, stop, MINUTE)]
+                counts.add(*map(sum, zip(*minutes, strict=True)))
+        if over and width > MINUTE:
+            self._over[width, start] = found
         return found
 
     def _stretches(self, start: int, end: int) -> Iterator[tuple[Epoch, int, int]]:
