@@ -13,7 +13,7 @@ from itertools import islice
 from monitor.clock import Clock
 from monitor.domain.correlation import OPEN_ALONE_AFTER, REOPEN_WITHIN, Fleet, correlate
 from monitor.domain.diagnosis import Context, Diagnosis, context_of, diagnose
-from monitor.domain.differential import ExperimentResult, same_key_elsewhere
+from monitor.domain.differential import PAID, ExperimentResult, same_key_elsewhere
 from monitor.domain.health import Health
 from monitor.domain.incidents import Cause, Event, EventKind, Ill, Incident
 from monitor.domain.inventory import Inventory, ProbeKind, Target
@@ -32,6 +32,7 @@ STEP_EVERY = 1.0
 """Seconds between two looks at what is ill."""
 NEIGHBOURS = 3
 """Projects whose keys are asked when another one's fails: enough to tell one key from the platform."""
+PAID_NEIGHBOURS = 1
 NEIGHBOURS_EVERY = timedelta(seconds=10)
 LAST_LOOK = timedelta(seconds=15)
 """Between two looks at one that may be ill by chance."""
@@ -111,7 +112,7 @@ class IncidentKeeper:
                 yield there
             elif there.probe is probe and there.project and there.project != target.project and self._fleet.host(there) == place[0]:
                 others.setdefault(there.project, there)
-        yield from islice(others.values(), NEIGHBOURS)
+        yield from islice(others.values(), PAID_NEIGHBOURS if paid else NEIGHBOURS)
 
     # Folding --------------------------------------------------------------------------------------------------------------------
 
@@ -218,10 +219,12 @@ class IncidentKeeper:
                 base,
                 poller.request(good) if good else None,
                 context,
+                may_spend=poller.affords_a_call(seen.target) and (good is None or poller.affords_a_call(good)),
                 same_organization=self._fleet.organization(good) == self._fleet.organization(seen.target) if good else None,
                 same_key_as=same_key_elsewhere(seen.target, self._fleet.projects.values()),
                 model=seen.target.model or (project.models[0] if project and project.models else None),
             )
+            await poller.count_use([each.observation for each in results if each.observation is not None])
             if results:
                 asked = "; ".join(f"{each.kind.value.replace('_', ' ')}: {_heard(each)}" for each in results)
                 event = Event(self._clock.now(), EventKind.EXPERIMENT, f"Asked to tell causes apart: {asked}.")
@@ -279,7 +282,7 @@ def _is_of(target: Target, incident: Incident) -> bool:
 def _heard(result: ExperimentResult) -> str:
     seen = result.observation
     if seen is None:
-        return "could not be asked"
+        return "left out, the budget of the day is spent" if result.kind in PAID else "could not be asked"
     return seen.failure.value if seen.failure else "ok"
 
 

@@ -201,10 +201,11 @@ class Poller:
 
     def _may_spend(self, job: Job) -> bool:
         """Whether a paid call fits into the project's budget of the day."""
-        if job.project is None or job.check.target.probe not in _PAID:
-            return True
-        requests, tokens = self._writer.spent_today(job.project.name, self._clock.now())
-        budget = job.project.budget
+        return job.project is None or job.check.target.probe not in _PAID or self._affords_a_call(job.project)
+
+    def _affords_a_call(self, project: ProjectSettings) -> bool:
+        requests, tokens = self._writer.spent_today(project.name, self._clock.now())
+        budget = project.budget
         return requests < budget.requests_per_day and tokens + TOKENS_FOR_A_CALL <= budget.tokens_per_day
 
     def _plan(self, job: Job, due: float) -> None:
@@ -298,6 +299,15 @@ class Poller:
         """What a check of `target` would ask now; None for what is not watched."""
         job = self._jobs.get(target)
         return request_for(self._secrets, target, job.project, self._clock.now()) if job else None
+
+    def affords_a_call(self, target: Target) -> bool:
+        """Whether a paid call for the project of `target` fits into its budget of the day."""
+        project = next((each for each in self.settings.projects if each.name == target.project), None)
+        return project is not None and self._affords_a_call(project)
+
+    async def count_use(self, asked: Sequence[Observation]) -> None:
+        """Count experiments in the budgets of the projects whose keys they used. Raises `StoreError`."""
+        await self.in_thread(lambda: self._writer.count_use(asked))
 
     def ask_soon(self, targets: Iterable[Target]) -> None:
         """Ask these now instead of when they are due. What is running, unknown or beyond its budget is left out."""

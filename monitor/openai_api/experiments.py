@@ -100,11 +100,15 @@ async def investigate(
 ) -> tuple[Diagnosis, tuple[ExperimentResult, ...]]:
     """Plan, run and conclude: the sharpened diagnosis of `seen`, the answer to `base`, and what it rests on.
 
-    `known` are fields of `Landscape` that the requests do not show. Set `base.at` to now: the results carry it.
+    `known` are fields of `Landscape` that the requests do not show. Set `base.at` to now: the results carry it. Calls that would
+    tell more but may not be paid for are told as not asked.
     """
     land = landscape(base, known_good, **known)
     kinds = plan(kind, seen, land)
     results = await run(client, base, kinds, known_good, named_host=differential.named_host(seen), model=land.model)
+    if known.get("may_spend") is False:
+        wanted = plan(kind, seen, replace(land, may_spend=True))
+        results += tuple(ExperimentResult(each, None, base.at) for each in wanted if each not in kinds)
     return conclude(kind, seen, results, land, context or context_of(seen, at=seen.at, now=base.at)), results
 
 

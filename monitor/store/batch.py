@@ -90,6 +90,13 @@ class Memory:
             self.spent[project_id, day] += requests
             self.tokens[project_id, day] += tokens
 
+    def spend(self, requests: Mapping[tuple[int, int, int], int], tokens: Mapping[tuple[int, int, int], int]) -> None:
+        """Remember what paid probes used, by project, day and probe."""
+        for (project_id, day, probe), count in requests.items():
+            if probe in _PAID:
+                self.spent[project_id, day] += count
+                self.tokens[project_id, day] += tokens[project_id, day, probe]
+
 
 class Statements:
     """What a batch executes, compiled once."""
@@ -226,7 +233,4 @@ class Batch:
         if len(memory.answers) > _MOST_ANSWERS:
             memory.answers.clear()
         memory.answers.update(self._answers)
-        for (project_id, day, probe), count in self._requests.items():
-            if probe in _PAID:
-                memory.spent[project_id, day] += count
-                memory.tokens[project_id, day] += self._tokens[project_id, day, probe]
+        memory.spend(self._requests, self._tokens)

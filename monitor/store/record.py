@@ -4,6 +4,7 @@ Raw rows, buckets, health and transitions are committed together or not at all, 
 the writer remembers is changed only after the commit: when that fails, the same batch can be recorded again.
 """
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
@@ -21,7 +22,7 @@ from monitor.store.batch import DAY, Batch, Memory, Policies, Statements
 from monitor.store.engine import writing
 from monitor.store.status import Heartbeat
 from monitor.store.sync import sync
-from monitor.store.tables import MINUTE, effective_config, heartbeats, lag_history
+from monitor.store.tables import MINUTE, PROBES, effective_config, heartbeats, lag_history
 
 _POLICY = HealthPolicy()
 _NONE: Mapping[str, HealthPolicy] = {}
@@ -111,3 +112,19 @@ class Writer:
             if newest is None or tuple(newest) != (source, said):
                 connection.execute(sa.insert(effective_config), {"at": to_ms(now), "source": source, "text": said})
                 meta.bump(connection)
+
+    def count_use(self, asked: Sequence[Observation]) -> None:
+        """Count questions that were put beside the checks, as experiments are: they cost the project as much as checks do."""
+        requests: Counter[tuple[int, int, int]] = Counter()
+        tokens: Counter[tuple[int, int, int]] = Counter()
+        for seen in asked:
+            row = self._memory.register.projects.get(seen.target.project or "")
+            if row is not None and seen.latency_ms is not None:
+                place = (row.id, to_ms(seen.at) // DAY * DAY, PROBES[seen.target.probe])
+                requests[place] += 1
+                tokens[place] += codec.whole(seen.tokens) or 0
+        if requests:
+            with writing(self._engine) as connection:
+                self._statements.use.run(connection, [(*place, count, tokens[place]) for place, count in requests.items()])
+                meta.bump(connection)
+            self._memory.spend(requests, tokens)

@@ -281,3 +281,10 @@ def test_one_secret_in_two_places_is_noticed() -> None:
     assert same_key_elsewhere(Target(ProbeKind.AUTH, "checkout", "backend"), fleet) == ("search/backend",)
     assert same_key_elsewhere(Target(ProbeKind.AUTH, "staging", "backend"), fleet) == ()
     assert same_key_elsewhere(Target(ProbeKind.AUTH, "unset", "backend"), fleet) == ()
+
+
+@pytest.mark.parametrize("kind", K)
+def test_no_failure_is_worth_more_than_one_paid_call_and_a_rate_limit_none(kind: K) -> None:
+    for probe in ProbeKind:
+        paid = PAID & set(plan(kind, seen(kind, probe), ALL))
+        assert len(paid) <= (0 if kind.lane is Lane.RATE else 1)

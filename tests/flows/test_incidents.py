@@ -2,11 +2,14 @@
 
 from datetime import timedelta
 
+import pytest
+
 from monitor.domain.incidents import EventKind
 from monitor.domain.taxonomy import FailureKind, Scope
 from monitor.incident_keeper import IncidentKeeper
 from monitor.store import incidents, intents, silences
 from monitor.store.intents import Intent
+from monitor.store.record import Writer
 from tests.drill.stage import Stage, id_of, perform, secret_of
 
 
@@ -60,6 +63,30 @@ def test_a_new_incident_is_looked_into() -> None:
         assert record is not None
         assert EventKind.EXPERIMENT in [event.kind for event in record.events]
         assert len(one.diagnosis.evidence) > 0
+
+    perform(act)
+
+
+@pytest.mark.parametrize("spent", [False, True])
+def test_a_paid_experiment_is_in_the_budget_of_the_project_whose_key_it_uses_or_left_out(spent: bool) -> None:
+    async def act(stage: Stage) -> None:
+        await stage.live(minutes=16)
+        if spent:
+            config = stage.folder / "monitor.toml"
+            budget = 'budget = { requests_per_day = 1 }\nowner = "team-a00"'
+            config.write_text(config.read_text().replace('owner = "team-a00"', budget))
+            await stage.live(seconds=10)
+        stage.world.trouble("access.policy", project=id_of("a01"))
+        await stage.live(minutes=16, seconds=30)
+        (one,) = stage.incidents()
+        record = incidents.record(stage.engine, one.id or 0)
+        assert record is not None
+        (event,) = (event for event in record.events if event.kind is EventKind.EXPERIMENT)
+        heard = "left out, the budget of the day is spent" if spent else "ok"
+        assert event.text == f"Asked to tell causes apart: call elsewhere: {heard}."
+        writer, now = Writer(stage.engine), stage.clock.now()
+        beside = writer.spent_today("a00", now)[0] - writer.spent_today("a02", now)[0]
+        assert spent or beside == 1
 
     perform(act)
 

@@ -417,6 +417,19 @@ def test_paid_probes_spend_the_budget_and_free_ones_do_not(store: Store) -> None
     assert (cost.loc["inference", "requests"], cost.loc["inference", "tokens"]) == (4, 27)
 
 
+def test_questions_beside_the_checks_cost_as_much(store: Store) -> None:
+    store.writer.sync_inventory(inventory("checkout"), START)
+    nothing_sent = answer("ok", INFERENCE, START, latency_ms=None, tokens=9)
+    nobody = answer("ok", Target(ProbeKind.INFERENCE, "nobody", "k"), START, tokens=9)
+    store.writer.count_use([answer("ok", INFERENCE, START, tokens=9), answer("401"), nothing_sent, nobody])
+    store.writer.count_use([])
+    assert store.writer.spent_today("checkout", START) == (1, 9)
+    assert Writer(store.engine).spent_today("checkout", START) == (1, 9)
+    cost = queries.probe_cost(store.pages, DAY).set_index("probe")
+    assert (cost.loc["auth", "requests"], cost.loc["inference", "tokens"]) == (1, 9)
+    assert queries.observations(store.pages, DAY, EvidenceFilter()).empty
+
+
 def test_a_failed_commit_changes_nothing_in_memory(store: Store) -> None:
     store.writer.sync_inventory(inventory("checkout"), START)
     store.writer.record([answer("ok", INFERENCE, START, tokens=5)], START)
