@@ -611,7 +611,8 @@ def report(
 @app.command()
 def replay(
     since: Annotated[str, typer.Option(help="How far back, such as 24h or 7d.")] = "7d",
-    project: Annotated[str | None, typer.Option(help="Only this project.")] = None,
+    project: Annotated[list[str] | None, typer.Option(help="Only this project; may be repeated.")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only the projects of this owner.")] = None,
     fail_after: Annotated[int | None, typer.Option(help="Failures among the last --fail-window checks.", min=1, max=21)] = None,
     fail_window: Annotated[int | None, typer.Option(min=1, max=21)] = None,
     definitive_fail_after: Annotated[
@@ -642,9 +643,11 @@ def replay(
             _refuse(f"That is no policy: {error}.")
         if length > loaded.settings.retention.observations:
             err.print("[yellow]Good answers are kept for a shorter time than that: what lies before looks worse than it was.[/]")
+        chosen = _chosen(loaded, project, owner)
         own = {name: replace(each, **changed) for name, each in loaded.settings.health_policies().items()}
-        made = replaying.result(engine, Window(now - length, now), policy, own, project)
-        real = [each for each in incidents.find(engine, since=now - length, project=project) if each.merged_into is None]
+        made = replaying.result(engine, Window(now - length, now), policy, own, chosen)
+        found = [each for each in incidents.find(engine, since=now - length, limit=5000) if each.merged_into is None]
+        real = found if chosen is None else [each for each in found if chosen & set(each.projects)]
     if as_json:
         for each in made.alone:
             _line(_incident_line(each))
@@ -655,6 +658,19 @@ def replay(
         table.add_row(f"{each.opened_at:%Y-%m-%d %H:%M} UTC", duration(lasted), each.severity.value, escape(each.title))
     out.print(table)
     out.print(f"{made.observations} answers: {len(made.alone)} incidents under this policy, {len(real)} in fact.")
+
+
+def _chosen(loaded: "Loaded", project: list[str] | None, owner: str | None) -> set[str] | None:
+    """The names of the projects that were asked for; None is all of them."""
+    if not project and owner is None:
+        return None
+    known = {each.name: each.owner for each in loaded.settings.projects}
+    if strangers := set(project or ()) - known.keys():
+        _refuse(f"No such project: {', '.join(sorted(strangers))}. Configured are {', '.join(sorted(known)) or 'none'}.")
+    names = {name for name in project or known if owner is None or known[name] == owner}
+    if not names:
+        _refuse(f"No such project has the owner {owner}.")
+    return names
 
 
 @app.command("export")

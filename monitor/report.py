@@ -7,14 +7,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import TypeVar
 
-from sqlalchemy import Engine
-
 from monitor.domain.incidents import Incident
 from monitor.domain.sli import OBJECTIVE
 from monitor.domain.taxonomy import FailureKind
 from monitor.domain.timeline import Window
 from monitor.report_page import CELLS, WEEK, WINDOWS, Facts, page
 from monitor.store import incidents, queries, slo
+from monitor.store.engine import Engine
 from monitor.store.status import ProjectStatus
 
 V = TypeVar("V")

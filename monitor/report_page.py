@@ -20,7 +20,7 @@ from monitor.domain.incidents import Incident, Severity
 from monitor.domain.postmortem import WHO_MENDS, mtta, mttd, mttr, typical
 from monitor.domain.sli import COUNTED, Budget, BurnAlert, Counts, availability, error_budget
 from monitor.domain.taxonomy import LAMPS, Lane
-from monitor.domain.words import capital, duration
+from monitor.domain.words import capital, digits_of, duration, percent, promise_of
 from monitor.store.slo import Level
 from monitor.store.status import ProjectStatus
 
@@ -206,7 +206,7 @@ def _headline(facts: Facts) -> Html:
 def _lead(facts: Facts) -> Html:
     """Whether the promise was kept, and how the week was, in two sentences."""
     known = [project.name for project in facts.projects if facts.budget(project.name).counts.valid]
-    kept, promise = len(known) - len(facts.missed), _promise(facts.objective)
+    kept, promise = len(known) - len(facts.missed), promise_of(facts.objective)
     if not known:
         said = Html("Nothing was measured in the last 28 days.")
     elif kept == len(known):
@@ -411,7 +411,7 @@ def _projects(facts: Facts) -> Html:
         '<div class="scroll"><table><thead><tr><th>Project</th><th>Now</th><th>This week</th>{heads}'
         "<th>Error budget, 28 days at {promise}</th></tr></thead>\n<tbody>{rows}</tbody></table></div>\n",
         heads=_join(heads),
-        promise=_promise(facts.objective),
+        promise=promise_of(facts.objective),
         rows=_join(rows, "\n"),
     )
 
@@ -568,7 +568,7 @@ def _link(facts: Facts, one: Incident) -> Html:
 def _footer(facts: Facts) -> Html:
     return _h(
         "<footer><p>{how}</p><p>Written {now}.</p></footer>",
-        how=_HOW.format(promise=_promise(facts.objective)),
+        how=_HOW.format(promise=promise_of(facts.objective)),
         now=_moment(facts.now, year=True),
     )
 
@@ -587,16 +587,7 @@ _HOW = (
 
 
 def _percent(part: float | None, objective: float) -> str:
-    """Never rounded up: 99.996 % is not 100 %. With one digit more than the objective has, and two at least."""
-    if part is None or part == 1:
-        return "–" if part is None else "100 %"
-    digits = max(2, 1 + len(_promise(objective).partition(".")[2].removesuffix(" %")))
-    return f"{floor(part * 100 * 10**digits + 1e-6) / 10**digits:.{digits}f} %"
-
-
-def _promise(objective: float) -> str:
-    """`99.9 %`."""
-    return f"{objective * 100:.6f}".rstrip("0").rstrip(".") + " %"
+    return percent(part, digits_of(objective))
 
 
 def _times(number: float) -> str:

@@ -341,3 +341,15 @@ def test_explain_says_whose_key_an_error_echoes(house: Path) -> None:
         found = lines(done)[0]
         assert found["failure"] == "auth.invalid_key"
         assert word in f"{found['summary']} {found['next_step']}".lower()
+
+
+def test_replay_reads_the_projects_that_were_asked_for(house: Path) -> None:
+    assert monitor("poll", "--once", cwd=house).returncode == 0
+    for asked in ([], ["--owner", "team-a"], ["--project", "emulated"]):
+        done = monitor("replay", "--since", "1h", *asked, cwd=house)
+        assert done.returncode == 0, done.stderr
+        assert re.search(r"^[1-9]\d* answers: 0 incidents", done.stdout, re.MULTILINE), done.stdout
+    for wrong in (["--owner", "team-b"], ["--project", "nobody"], ["--project", "emulated", "--owner", "team-b"]):
+        done = monitor("replay", *wrong, cwd=house)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "No such project" in done.stderr

@@ -277,7 +277,7 @@ class TargetHealth:
     since: datetime | None
 
 
-_PROVES: dict[Lane, frozenset[ProbeKind]] = {
+PROVES: dict[Lane, frozenset[ProbeKind]] = {
     Lane.AUTH: frozenset({ProbeKind.AUTH, ProbeKind.MODEL_ACCESS, ProbeKind.INFERENCE}),
     Lane.ACCESS: frozenset({ProbeKind.MODEL_ACCESS, ProbeKind.INFERENCE, ProbeKind.DENIED_MODEL}),
     Lane.RATE: frozenset({ProbeKind.INFERENCE}),
@@ -304,7 +304,7 @@ def lamps(targets: Iterable[TargetHealth]) -> dict[Lane, LaneState]:
         for lane in LAMPS:
             if lane is ill:
                 new = LaneState(target.health, target.since, target.failure)
-            elif (target.health is Health.HEALTHY and target.probe in _PROVES[lane]) or (
+            elif (target.health is Health.HEALTHY and target.probe in PROVES[lane]) or (
                 spoke and lane in (Lane.SERVER, Lane.NETWORK)
             ):
                 new = LaneState(Health.HEALTHY, target.since)

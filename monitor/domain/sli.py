@@ -10,6 +10,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 
+from monitor.domain.health import PROVES
 from monitor.domain.inventory import ProbeKind
 from monitor.domain.taxonomy import LAMPS, FailureKind, Lane
 
@@ -43,16 +44,6 @@ def availability(counts: Counts) -> float | None:
 
 # What proves a lane -------------------------------------------------------------------------------------------------------------
 
-_PROVES: dict[Lane, frozenset[ProbeKind]] = {
-    Lane.AUTH: frozenset({ProbeKind.AUTH, ProbeKind.MODEL_ACCESS, ProbeKind.INFERENCE}),
-    Lane.ACCESS: frozenset({ProbeKind.MODEL_ACCESS, ProbeKind.INFERENCE, ProbeKind.DENIED_MODEL}),
-    Lane.RATE: frozenset({ProbeKind.INFERENCE}),
-    Lane.QUOTA: frozenset({ProbeKind.INFERENCE}),
-    Lane.SERVER: frozenset(ProbeKind),
-    Lane.NETWORK: frozenset(ProbeKind),
-}
-"""Whose good answers say that a lane was well, as for the lamps: listing models says nothing of limits or money."""
-
 _LISTING = frozenset({ProbeKind.AUTH, ProbeKind.MODEL_ACCESS})
 _ANSWERED_BY_OPENAI = (Lane.AUTH, Lane.ACCESS, Lane.RATE, Lane.QUOTA)
 
@@ -72,7 +63,7 @@ def by_lane(checks: Mapping[ProbeKind, Counts], failures: Mapping[FailureKind, i
     spoke = sum(failed[lane] for lane in _ANSWERED_BY_OPENAI) + min(scope, listing)
     return {
         lane: Counts(
-            sum(counts.ok for probe, counts in checks.items() if probe in _PROVES[lane])
+            sum(counts.ok for probe, counts in checks.items() if probe in PROVES[lane])
             + (spoke if lane in (Lane.SERVER, Lane.NETWORK) else 0),
             failed[lane],
         )

@@ -3,6 +3,7 @@
 Blanks such as `{key}` and `{limits_page}` are filled in by `diagnosis`; all may stand in the middle of a sentence.
 """
 
+import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import Enum, StrEnum, auto
@@ -356,3 +357,20 @@ def amount(number: float | None) -> str:
 def clock(at: datetime) -> str:
     """A moment for texts that leave the page: `2026-11-23 14:05:20 UTC`."""
     return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S} UTC"
+
+
+def percent(part: float | None, digits: int = 2) -> str:
+    """`99.95 %`, or a dash where it is not known. Never rounded up: 99.996 % is not 100 %."""
+    if part is None or part == 1:
+        return "–" if part is None else "100 %"
+    return f"{math.floor(part * 100 * 10**digits + 1e-6) / 10**digits:.{digits}f} %"
+
+
+def promise_of(objective: float) -> str:
+    """An objective as it is said: `99.9 %`."""
+    return f"{objective * 100:.6f}".rstrip("0").rstrip(".") + " %"
+
+
+def digits_of(objective: float) -> int:
+    """Digits of what is held against an objective: one more than it has, and two at least."""
+    return max(2, 1 + len(promise_of(objective).partition(".")[2].removesuffix(" %")))

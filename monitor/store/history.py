@@ -41,7 +41,11 @@ def failure_trend(engine: Engine, window: Window, step: timedelta, project: str 
     grain = _grain(_width(step))
     failed = tables.failures[grain]
     c, at = failed.c, _step(failed.c.start, step)
-    query = _of(failed, window, grain, project, at, c.failure, sa.func.sum(c.count)).group_by(at, c.failure).order_by(at, c.failure)
+    query = (
+        buckets_of(failed, window, grain, project, at, c.failure, sa.func.sum(c.count))
+        .group_by(at, c.failure)
+        .order_by(at, c.failure)
+    )
     return _asked(engine, query, "start", "failure", "count")
 
 
@@ -50,7 +54,7 @@ def check_counts(engine: Engine, window: Window, step: timedelta, project: str |
     grain = _grain(_width(step))
     counted = tables.buckets[grain]
     at = _step(counted.c.start, step)
-    query = _of(counted, window, grain, project, at, *_sums(counted)).group_by(at).order_by(at)
+    query = buckets_of(counted, window, grain, project, at, *_sums(counted)).group_by(at).order_by(at)
     return _asked(engine, query, "start", *_VERDICTS)
 
 
@@ -65,7 +69,7 @@ def latency_trend(
     counted = tables.buckets[grain]
     c = counted.c
     columns = (_step(c.start, step), c.sketch, c.ok + c.failed + c.inconclusive)
-    query = _of(counted, window, grain, project, *columns).where(c.sketch.is_not(None))
+    query = buckets_of(counted, window, grain, project, *columns).where(c.sketch.is_not(None))
     if probe is not None:
         query = query.where(c.probe == PROBES[probe])
     sketches: dict[int, list[bytes]] = defaultdict(list)
@@ -87,7 +91,7 @@ def limits_history(engine: Engine, window: Window, step: timedelta, project: str
     at = _step(c.start, max(step, timedelta(milliseconds=LIMIT_STEP)))
     query = (
         sa.select(at, t.model, c.bucket, sa.func.max(c.limit), sa.func.min(c.remaining))
-        .join_from(tables.targets, tables.limit_buckets, sa.and_(c.target_id == t.id, _holds(c.start, window, LIMIT_STEP)))
+        .join_from(tables.targets, tables.limit_buckets, sa.and_(c.target_id == t.id, holds(c.start, window, LIMIT_STEP)))
         .where(t.project_id == _project_id(project))
         .group_by(at, t.model, c.bucket)
         .order_by(at, t.model, c.bucket)
@@ -125,9 +129,9 @@ def rate_limit_trend(engine: Engine, window: Window, step: timedelta, project: s
     c, p, at = failed.c, tables.projects.c, _step(failed.c.start, step)
     columns = (at, p.name, c.failure, sa.func.sum(c.count))
     if project is None:
-        query = sa.select(*columns).where(_holds(c.start, window, grain)).select_from(failed)
+        query = sa.select(*columns).where(holds(c.start, window, grain)).select_from(failed)
     else:
-        query = _of(failed, window, grain, project, *columns)
+        query = buckets_of(failed, window, grain, project, *columns)
     query = (
         query.join(tables.projects, p.id == c.project_id)
         .where(c.failure.in_(_kinds(Lane.RATE, Lane.QUOTA)))
@@ -173,7 +177,7 @@ def transitions(engine: Engine, window: Window, project: str | None = None) -> "
         sa.select(c.at, t.probe, tables.projects.c.name, t.key, t.model, t.host, c.old, c.new, c.failure)
         .join_from(tables.transitions, tables.targets, c.target_id == t.id)
         .outerjoin(tables.projects, tables.projects.c.id == t.project_id)
-        .where(_holds(c.at, window, 1))
+        .where(holds(c.at, window, 1))
         .order_by(c.at.desc(), c.id.desc())
     )
     if project is not None:
@@ -191,7 +195,7 @@ def probe_cost(engine: Engine, window: Window) -> "pd.DataFrame":
     c, p = tables.probe_use.c, tables.projects.c
     query = (
         sa.select(p.name, c.probe, sa.func.sum(c.requests), sa.func.sum(c.tokens))
-        .join_from(tables.projects, tables.probe_use, sa.and_(c.project_id == p.id, _holds(c.day, window, _DAY)))
+        .join_from(tables.projects, tables.probe_use, sa.and_(c.project_id == p.id, holds(c.day, window, _DAY)))
         .group_by(p.name, c.probe)
         .order_by(p.name, c.probe)
     )
@@ -210,7 +214,7 @@ def lag_trend(engine: Engine, window: Window, step: timedelta | None = None) -> 
     at = _step(c.start, step or window.step())
     query = (
         sa.select(at, sa.func.max(c.lag_p99_ms), sa.func.max(c.in_flight))
-        .where(_holds(c.start, window, MINUTE))
+        .where(holds(c.start, window, MINUTE))
         .group_by(at)
         .order_by(at)
     )
@@ -361,7 +365,7 @@ def _step(column: ColumnElement[int], step: timedelta) -> ColumnElement[int]:
     return (column - column % _width(step)).label("at")
 
 
-def _of(table: sa.Table, window: Window, grain: int, project: str | None, *columns: Any) -> sa.Select[*tuple[Any, ...]]:
+def buckets_of(table: sa.Table, window: Window, grain: int, project: str | None, *columns: Any) -> sa.Select[*tuple[Any, ...]]:
     """Buckets of one project, or of the fleet: a seek for each, because in these tables time comes before the project."""
     start = to_ms(window.start)
     first, oldest, newest = sa.literal(start - start % grain, Int), _extreme(table, sa.func.min), _extreme(table, sa.func.max)
@@ -377,7 +381,7 @@ def _extreme(table: sa.Table, function: Any) -> sa.ScalarSelect[int]:
     return sa.select(function(table.c.start)).scalar_subquery()
 
 
-def _holds(column: ColumnElement[int], window: Window, grain: int) -> ColumnElement[bool]:
+def holds(column: ColumnElement[int], window: Window, grain: int) -> ColumnElement[bool]:
     """Whether the bucket overlaps the window."""
     start = to_ms(window.start)
     return sa.and_(column >= start - start % grain, column < to_ms(window.end))

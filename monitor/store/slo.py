@@ -12,11 +12,11 @@ from sqlalchemy import Engine
 from monitor.domain.inventory import ProbeKind
 from monitor.domain.sli import OBJECTIVE, BurnAlert, Counts, availability, burn_alerts, by_lane, error_budget, whole, windows
 from monitor.domain.taxonomy import FailureKind, Lane
-from monitor.domain.timeline import Window, from_ms, to_ms
+from monitor.domain.timeline import Window, from_ms
 from monitor.store import codec, tables
-from monitor.store.dialect import Int
 from monitor.store.engine import reading
 from monitor.store.frames import frame
+from monitor.store.history import buckets_of, holds
 from monitor.store.tables import FLEET, HOUR, MINUTE, PROBES, QUARTER
 
 if TYPE_CHECKING:
@@ -56,13 +56,15 @@ def levels(engine: Engine, window: Window, project: str | None = None) -> dict[s
         known = dict(connection.execute(names).all())
         if not known:
             return {}
-        one = next(iter(known)) if project is not None else None
+        named = next(iter(known.values())) if project is not None else None
         sums = (c.project_id, c.probe, sa.func.sum(c.ok), sa.func.sum(c.failed), sa.func.min(c.start))
-        for number, probe, ok, bad, first in connection.execute(_within(counted, window, grain, one, *sums).group_by(*sums[:2])):
+        for number, probe, ok, bad, first in connection.execute(
+            _within(counted, window, grain, project, *sums).group_by(*sums[:2])
+        ):
             checks[number][_PROBE_OF[probe]] = Counts(ok, bad)
             since[number] = min(first, since.get(number, first))
         told = (f.project_id, f.failure, sa.func.sum(f.count))
-        for number, failure, count in connection.execute(_within(failed, window, grain, one, *told).group_by(*told[:2])):
+        for number, failure, count in connection.execute(_within(failed, window, grain, named, *told).group_by(*told[:2])):
             kind = codec.kind_of(failure) or FailureKind.UNKNOWN
             failures[number][kind] = failures[number].get(kind, 0) + count
     return {
@@ -109,16 +111,8 @@ def burning(
     return {name: alerts for name, alerts in found.items() if alerts}
 
 
-def _within(table: sa.Table, window: Window, grain: int, project_id: int | None, *columns: Any) -> sa.Select[Any]:
+def _within(table: sa.Table, window: Window, grain: int, project: str | None, *columns: Any) -> sa.Select[Any]:
     """The buckets of the window: one stretch for all projects, or a seek for each bucket of one, because time comes first."""
-    c, start, end = table.c, to_ms(window.start), to_ms(window.end)
-    first = start - start % grain
-    if project_id is None:
-        return sa.select(*columns).where(c.start >= first, c.start < end, c.project_id != FLEET)
-    oldest, newest = (sa.select(extreme(c.start)).scalar_subquery() for extreme in (sa.func.min, sa.func.max))
-    begin = sa.literal(first, Int)
-    # Nothing is sought before or after what is stored: a window may be of any length.
-    one = sa.select(sa.case((begin < oldest, oldest), else_=begin).label("start")).cte("starts", recursive=True)
-    following = one.c.start + grain
-    starts = one.union_all(sa.select(following).where(following < end, following <= newest))
-    return sa.select(*columns).join_from(starts, table, sa.and_(c.start == starts.c.start, c.project_id == project_id))
+    if project is not None:
+        return buckets_of(table, window, grain, project, *columns)
+    return sa.select(*columns).where(holds(table.c.start, window, grain), table.c.project_id != FLEET)

@@ -1,7 +1,6 @@
 """Values as people read them: ages, moments, numbers, and texts from outside made harmless."""
 
 import html
-import math
 import re
 from datetime import UTC, datetime, tzinfo
 from urllib.parse import urlencode
@@ -118,13 +117,6 @@ def number(value: float | None) -> str:
 def milliseconds(value: float | None) -> str:
     """`120 ms`, `1.4 s`, or a dash."""
     return MISSING if value is None or value != value else duration(value / 1000)  # noqa: PLR0124 - NaN
-
-
-def percent(part: float | None, digits: int = 2) -> str:
-    """`99.95 %`, or a dash where it is not known. Never rounded up: 99.996 % is not 100 %."""
-    if part is None or part == 1:
-        return MISSING if part is None else "100 %"
-    return f"{math.floor(part * 100 * 10**digits + 1e-6) / 10**digits:.{digits}f} %"
 
 
 def plural(count: int, one: str, many: str | None = None) -> str:

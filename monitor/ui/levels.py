@@ -6,11 +6,12 @@ from datetime import datetime, timedelta, tzinfo
 from monitor.domain.health import Health
 from monitor.domain.sli import COUNTED, RULES, BurnRule, Counts, availability, burn_alerts, burn_rate, error_budget
 from monitor.domain.taxonomy import LAMPS
+from monitor.domain.words import digits_of, percent, promise_of
 from monitor.store.slo import DAYS, Level
 from monitor.ui import blocks
 from monitor.ui.blocks import lamp
 from monitor.ui.data import ServiceLevel
-from monitor.ui.format import MISSING, clock, escape, number, percent, plural, span
+from monitor.ui.format import MISSING, clock, escape, number, plural, span
 
 WINDOWS = tuple(timedelta(days=days) for days in DAYS)
 MONTH = timedelta(days=30)
@@ -27,7 +28,7 @@ _HOW = (
 
 def service_level(level: ServiceLevel, now: datetime, zone: tzinfo, *, silent: bool) -> None:
     """Availability, error budget and burn rate."""
-    promise = _promise(level.objective)
+    promise = promise_of(level.objective)
     blocks.heading("Service level", f"objective: {promise} of the valid checks are good")
     if not any(each.whole.valid or any(lane.valid for lane in each.lanes.values()) for each in level.over.values()):
         blocks.empty(
@@ -50,7 +51,7 @@ def _window(length: timedelta, level: Level | None, objective: float, now: datet
         about += f", checked since {clock(level.since, now, zone)}"
     told = f"{number(counts.failed)} of {plural(counts.valid, 'valid check')} failed"
     return (
-        f"<div><small>{escape(about)}</small><b>{percent(availability(counts), _digits(objective))}</b>"
+        f"<div><small>{escape(about)}</small><b>{percent(availability(counts), digits_of(objective))}</b>"
         f"{_budget(counts, objective, length, silent=silent)}<small>{told}</small></div>"
     )
 
@@ -95,7 +96,7 @@ def _lane(counts: Counts, objective: float, *, counted: bool) -> str:
     part = availability(counts)
     if part is None:
         return f'<span class="soft" title="no valid check">{MISSING}</span>'
-    said = percent(part, _digits(objective))
+    said = percent(part, digits_of(objective))
     shown = f'<span class="failing">{said}</span>' if counted and part < objective else said
     return f"{shown}<small>{number(counts.failed)} of {number(counts.valid)} failed</small>" if counts.failed else shown
 
@@ -158,13 +159,3 @@ def _times(value: float) -> str:
 
 def _span(length: timedelta) -> str:
     return span(length.total_seconds())
-
-
-def _promise(objective: float) -> str:
-    """`99.9 %`."""
-    return f"{objective * 100:.6f}".rstrip("0").rstrip(".") + " %"
-
-
-def _digits(objective: float) -> int:
-    """One more than the objective has, and two at least."""
-    return max(2, 1 + len(_promise(objective).partition(".")[2].removesuffix(" %")))

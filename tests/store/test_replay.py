@@ -8,6 +8,7 @@ from monitor.domain.incidents import Change
 from monitor.domain.inventory import ProbeKind, Target
 from monitor.domain.timeline import Window
 from monitor.store import queries
+from monitor.store.replay import stored
 from tests.store.conftest import Store
 from tests.store.helpers import CHECKOUT, START, inventory, span, story
 
@@ -26,12 +27,12 @@ def known(store: Store) -> Store:
 
 
 def test_they_come_back_in_the_order_of_time(known: Store) -> None:
-    seen = list(replay.stored(known.pages, WINDOW))
+    seen = list(stored(known.pages, WINDOW))
     assert len(seen) == 246 + 400
     assert [each.at for each in seen] == sorted(each.at for each in seen)
     assert {each.target for each in seen} == {CHECKOUT, LEGACY, CONTROL}
-    assert {each.target for each in replay.stored(known.pages, WINDOW, "legacy")} == {LEGACY}
-    assert list(replay.stored(known.pages, WINDOW, "nobody")) == []
+    assert {each.target for each in stored(known.pages, WINDOW, {"legacy"})} == {LEGACY}
+    assert list(stored(known.pages, WINDOW, {"nobody"})) == []
 
 
 def test_the_same_policy_finds_what_the_writer_found(known: Store) -> None:
