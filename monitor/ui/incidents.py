@@ -7,8 +7,9 @@ from typing import Any
 from monitor.domain.alerting import NotifyReason, Silence, label
 from monitor.domain.health import Health
 from monitor.domain.incidents import Event, EventKind, Incident, Severity
+from monitor.domain.inventory import Target
 from monitor.domain.postmortem import EVENT_WORDS, WHO_MENDS, mtta, mttd, mttr, typical
-from monitor.domain.taxonomy import KINDS
+from monitor.domain.taxonomy import KINDS, Lane, Scope
 from monitor.domain.timeline import to_ms
 from monitor.domain.words import capital
 from monitor.store.intents import Intent
@@ -219,15 +220,39 @@ def head(one: Incident, now: datetime, zone: tzinfo, window: str, *, silent: boo
 
 def card(one: Incident, now: datetime, zone: tzinfo, window: str) -> None:
     """The diagnosis."""
+    blocks.show(_card(one, now, zone, window, one.projects[0] if len(one.projects) == 1 else None))
+
+
+def cards(open_ones: Sequence[Incident], project: str, now: datetime, zone: tzinfo, window: str, *, silent: bool) -> list[str]:
+    """What the open incidents say of a project, as it was found when they opened: the newest answer need not be a bad one."""
+    return [_card(one, now, zone, window, project, named=state(one, silent=silent)) for one in open_ones]
+
+
+def explains(one: Incident, target: Target, lane: Lane) -> bool:
+    """Whether a check of this lane is ill because of the incident."""
+    if one.cause.lane is not lane or f"{target.project}/{target.key}" not in one.keys:
+        return False
+    return one.cause.scope is not Scope.MODEL or target.model in one.models
+
+
+def _card(one: Incident, now: datetime, zone: tzinfo, window: str, project: str | None, named: str = "") -> str:
     said = blocks.here(one.diagnosis, now, zone)
     colour = look(_HEALTH[one.severity]).css if one.open else "unknown"
     retry = KINDS[one.failure].retry_helps
     itself = "Yes, it may pass without anybody's help." if retry else "No: it stays until somebody acts."
-    project = one.projects[0] if len(one.projects) == 1 else None
     raw = blocks.raw_answers(window, project=project, failure=one.failure.value)
-    heals = f"<dt>By itself?</dt><dd>{itself}</dd>" if one.open else ""
-    blocks.show(
-        f'<div class="card" style="--c:var(--{colour})"><h3>{blocks.inline(said.summary)}</h3><dl>'
+    began = capital(since(one.first_bad_at, now, zone).removeprefix("since "))
+    last_good = f"; last well {age(one.last_good_at, now)}" if one.last_good_at else ""
+    heals = f"<dt>Since</dt><dd>{escape(began)}{escape(last_good)}</dd>" if named else ""
+    heals += f"<dt>By itself?</dt><dd>{itself}</dd>" if one.open else ""
+    where = (
+        f'<div class="where">{named}<a href="{address(one, window)}" target="_self">{escape(label(one))}</a>'
+        f'<span class="soft">{escape(one.failure.value)}</span></div>'
+        if named
+        else ""
+    )
+    return (
+        f'<div class="card" style="--c:var(--{colour})">{where}<h3>{blocks.inline(said.summary)}</h3><dl>'
         f"{blocks.said_rows(said)}{heals}<dt>Evidence</dt><dd><ul>"
         f"{''.join(f'<li>{escape(line)}</li>' for line in said.evidence)}</ul>{raw}</dd></dl></div>"
     )

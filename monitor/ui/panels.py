@@ -11,12 +11,13 @@ import streamlit as st
 
 from monitor.domain.diagnosis import context_of, diagnose
 from monitor.domain.health import Health
+from monitor.domain.incidents import Incident
 from monitor.domain.inventory import KeyKind, ProbeKind, Target
 from monitor.domain.observation import Observation, RateLimitHit, Verdict
 from monitor.domain.taxonomy import FailureKind, Scope
 from monitor.domain.timeline import Window, to_ms
 from monitor.store.queries import KeyStatus, ProjectStatus, TargetStatus
-from monitor.ui import blocks, data
+from monitor.ui import blocks, data, incidents
 from monitor.ui.blocks import dash, lamp
 from monitor.ui.format import (
     MISSING,
@@ -69,12 +70,16 @@ def diagnoses(
     now: datetime,
     zone: tzinfo,
     window: str,
+    open_ones: Sequence[Incident] = (),
     *,
     silent: bool,
 ) -> None:
-    """A card for every cause, worst first. Checks that fail for the same reason share one."""
+    """A card for every cause: those of the open incidents, then what else is ill, worst first. Checks that fail for the same
+    reason share one.
+    """
     ill = [status for status in targets if status.failure or (status.suspect and status.last_failure)]
-    cards: list[str] = []
+    ill = [status for status in ill if not _explained(status, open_ones)]
+    cards = incidents.cards(open_ones, project.name, now, zone, window, silent=silent)
     ill.sort(key=_cause)
     groups = [list(group) for _, group in groupby(ill, key=_cause)]
     groups.sort(key=lambda group: (-max(status.health.rank for status in group), group[0].since or now))
@@ -88,6 +93,11 @@ def diagnoses(
         blocks.show("".join(cards))
     elif project.health is Health.HEALTHY and not silent:
         blocks.show('<span class="soft">Nothing is wrong: every check of this project passed when it was last made.</span>')
+
+
+def _explained(status: TargetStatus, open_ones: Sequence[Incident]) -> bool:
+    kind = status.failure
+    return kind is not None and any(incidents.explains(one, status.target, kind.lane) for one in open_ones)
 
 
 def _cause(status: TargetStatus) -> tuple[str, str, str]:

@@ -11,6 +11,7 @@ import pytest
 from monitor.domain.alerting import NotifyReason, Silence
 from monitor.domain.diagnosis import Context, diagnose
 from monitor.domain.incidents import Cause, Change, Event, EventKind, Incident, Severity
+from monitor.domain.inventory import Target
 from monitor.domain.taxonomy import FailureKind, Lane, Scope
 from monitor.store import incidents, intents, outbox, silences
 from monitor.store.engine import open_engine
@@ -356,6 +357,32 @@ def test_a_closed_one_can_be_commented_and_not_silenced(visit: Visit, store: Sto
     assert "Add to the timeline" in labels
     assert not {"Acknowledge", "Silence", "Check now"} & set(labels)
     assert "Over since" in page.text
+
+
+# --- its card on the page of a project -------------------------------------------------------------------------------------
+
+
+def recovering(target: Target, age: timedelta) -> dict[str, Any]:
+    """`legacy` was refused until a moment ago; one good answer does not make it well."""
+    return burning(target, age) if age > timedelta() else {}
+
+
+def test_a_project_tells_what_its_incident_found_also_after_a_good_answer(visit: Visit, store: Store) -> None:
+    store.fill(answer=recovering).beat()
+    said = replace(incident(store).diagnosis, cause="The key of “batch” is accepted from here, so it is this key.")
+    put(store, incident(store, diagnosis=said, models=("gpt-4o",)))
+    text = visit("project", project="legacy").text
+    assert text.count("so it is this key.") == 1
+    assert text.count("OpenAI refuses key “backend”") == 1
+    for part in ("INC-1", "Next step", "Who mends it", "31 min", "Raw answers"):
+        assert part in text
+    assert "so it is this key." not in visit("project", project="batch").text
+
+
+def test_what_the_incident_does_not_explain_has_a_card_of_its_own(visit: Visit, store: Store) -> None:
+    store.fill(answer=burning).beat()
+    put(store, incident(store, keys=("legacy/another",)))
+    assert visit("project", project="legacy").text.count("OpenAI refuses key “backend”") == 2
 
 
 # --- moments ---------------------------------------------------------------------------------------------------------------
