@@ -52,7 +52,7 @@ def _projects(engine: Engine, now: datetime, name: str | None) -> list[ProjectSt
     with reading(engine) as connection:
         rows = connection.execute(_of(_PROJECTS, tables.projects.c.id, name)).all()
         checks: dict[int, _Checks] = defaultdict(_Checks)
-        for project_id, *sums in connection.execute(_of(_summed(now), tables.targets.c.project_id, name)):
+        for project_id, *sums in connection.execute(_of(_summed(now), tables.targets.c.project_id, name)).all():
             checks[project_id].add(*sums)
         for project_id, *notable in connection.execute(_of(_not_well(now), tables.targets.c.project_id, name)):
             checks[project_id].notable.append(_Notable(now, *notable))

@@ -208,7 +208,7 @@ def what_is_wrong(project: ProjectStatus) -> str:
 
 def verdict(
     fleet: Sequence[ProjectStatus], beat: Heartbeat | None, now: datetime, zone: tzinfo, incidents: Sequence[Incident] = ()
-) -> None:
+) -> str:
     """One sentence for the whole fleet, then the tally. What open incidents explain is counted by its cause, not named again."""
     explained = {name for incident in incidents for name in incident.projects}
     counts = Counter(project.health for project in fleet)
@@ -253,7 +253,7 @@ def verdict(
     )
     tally = "" if late or not fleet else f'<div class="tally">{tally}</div>'
     rest = f'<span class="then">{then}</span>' if then else ""
-    show(f'<div class="verdict" role="status"><span class="{css}">{escape(first)}</span>{rest}</div>{tally}')
+    return f'<div class="verdict" role="status"><span class="{css}">{escape(first)}</span>{rest}</div>{tally}'
 
 
 def _by(incidents: Sequence[Incident], ill: Sequence[ProjectStatus]) -> str:
@@ -291,7 +291,7 @@ def fleet_table(
     fleet: Sequence[ProjectStatus], strips: dict[str, str], window: str, now: datetime, zone: tzinfo, *, silent: bool
 ) -> str:
     """One row a project: lamps, what happened in the window, what is wrong, how old the data are."""
-    rows = [_fleet_row(project, strips.get(project.name, ""), window, now, zone, silent=silent) for project in fleet]
+    rows = [_fleet_row(project, strips.get(project.name, NO_STRIP), window, now, zone, silent=silent) for project in fleet]
     lanes = "".join(f"<th>{lane.value.capitalize()}</th>" for lane in _SHOWN_LANES)
     return (
         f'<div class="wide"><table class="t"><thead><tr><th>Project</th>{lanes}<th>Last {escape(window)}</th>'

@@ -1,15 +1,17 @@
 """What the pages ask of the store, and the only caches of the product.
 
-Answers are kept under the store's data version and the minute, so a page is as new as the last commit and never waits twice
-for the same one. Every function may raise `StoreError`; the router turns that into words.
+Answers are kept under the store's data version and the minute, so a page is as new as the last commit (the overview of a large
+fleet: a second or two older) and never waits twice for the same one. Every function may raise `StoreError`; the router turns
+that into words.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+import time
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import streamlit as st
 
@@ -29,6 +31,8 @@ from monitor.store.slo import Level
 if TYPE_CHECKING:
     import pandas as pd
 
+T = TypeVar("T")
+_TICK = timedelta(seconds=5)
 DEFAULT_URL = "sqlite:///data/monitor.db"
 _KEYS: dict[Any, Any] = {Window: repr, EvidenceFilter: repr, timedelta: repr, ProbeKind: repr, Incident: repr}
 
@@ -63,8 +67,17 @@ def _engine(url: str) -> Engine:
     return open_engine(url, readonly=True)
 
 
+_seen: dict[str, tuple[float, int]] = {}
+_A_MOMENT = 0.05
+"""Seconds for which the version is taken to be what it was: one run asks for it many times."""
+
+
 def _version(url: str) -> int:
-    return queries.data_version(_engine(url))
+    at, version = _seen.get(url, (-1.0, 0))
+    if not 0 <= time.monotonic() - at < _A_MOMENT:
+        version = queries.data_version(_engine(url))
+        _seen[url] = time.monotonic(), version
+    return version
 
 
 # Statuses are frozen, so that sessions may share them: copying two thousand of them costs more than reading them.
@@ -83,6 +96,41 @@ def _strips(url: str, window: Window, cells: int, names: tuple[str, ...]) -> "pd
     return queries.strips(_engine(url), window, cells, names)
 
 
+@st.cache_resource(ttl=60, max_entries=256, show_spinner=False)
+def _drawn(url: str, version: int, tick: datetime, name: str, key: tuple[Any, ...], _make: Callable[[], Any]) -> Any:  # noqa: ARG001
+    return _make()
+
+
+def drawn(name: str, at: datetime, key: tuple[Any, ...], make: Callable[[], T]) -> T:
+    """What `make` gives of the fleet, made once for all who look at the same. Ages in it are up to 5 s old; `key` holds all else
+    that it depends on, in plain values.
+    """
+    url = database_url()
+    return cast("T", _drawn(url, _paced_version(url), floor(at, _TICK), name, key, make))
+
+
+_paces: dict[str, tuple[float, int]] = {}
+_PACE, _LONGEST_PACE = 20, 5.0
+"""What took a tenth of a second is good for two, and nothing for longer than five: however much is written and however many look,
+the fleet takes a twentieth of a processor, and a small one is always new.
+"""
+
+
+def _paced_version(url: str) -> int:
+    """The version of the store that the fleet is shown of: the newest, or the one before while that is young for its cost."""
+    until, version = _paces.get(url, (0.0, 0))
+    return version if time.monotonic() < until else _version(url)
+
+
+@st.cache_resource(ttl=60, max_entries=4, show_spinner=False)
+def _fleet(url: str, version: int, at: datetime) -> list[ProjectStatus]:
+    began = time.monotonic()
+    found = queries.fleet(_engine(url), at)
+    ended = time.monotonic()
+    _paces[url] = ended + min(_LONGEST_PACE, _PACE * (ended - began)), version
+    return found
+
+
 def _asked(question: str, *args: Any) -> Any:
     url = database_url()
     return _status(url, _version(url), question, *args)
@@ -99,7 +147,7 @@ def _minute(at: datetime) -> datetime:
 
 def heartbeat() -> Heartbeat | None:
     """The poller's newest proof of life, or None where none ever ran."""
-    return queries.heartbeat(_engine(database_url()))
+    return cast("Heartbeat | None", _asked("heartbeat"))
 
 
 def silent(at: datetime) -> bool:
@@ -114,8 +162,9 @@ def effective_config() -> EffectiveConfig | None:
 
 
 def fleet(at: datetime) -> list[ProjectStatus]:
-    """Every project, worst first. Shared: not to be changed."""
-    return cast("list[ProjectStatus]", _asked("fleet", _minute(at)))
+    """Every project, worst first. Shared: not to be changed. A large fleet is not folded anew with every commit."""
+    url = database_url()
+    return _fleet(url, _paced_version(url), _minute(at))
 
 
 def names(at: datetime) -> list[str]:
@@ -289,6 +338,7 @@ def waiting() -> list[Intent]:
 def ask(kind: Kind, by: str, at: datetime, **facts: Any) -> None:
     """Leave a wish for the service. The only thing that pages write."""
     intents.submit(database_url(), Intent(kind=kind, by=by, at=at, **facts))
+    _seen.clear()
 
 
 def bars(window: Window) -> timedelta:

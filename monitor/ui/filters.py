@@ -57,8 +57,9 @@ def remember(name: str, value: str | None, *, kept: bool = False) -> None:
         st.session_state[_KEPT + name] = value
 
 
-def _changed(name: str, key: str, kept: bool, empty: str | None) -> None:
+def _changed(name: str, key: str, kept: bool, empty: str | int | None) -> None:
     value = st.session_state.get(key)
+    st.query_params.pop("page", None)  # of other rows, the first are wanted first
     remember(name, None if value in (None, "", empty, False) else "1" if value is True else str(value), kept=kept)
 
 
@@ -124,6 +125,20 @@ def number(name: str, label: str, *, least: int, most: int) -> int | None:
     st.session_state[key] = int(value) if value else None
     st.number_input(label, least, most, None, key=key, placeholder="any", on_change=_changed, args=(name, key, False, None))
     return int(value) if value else None
+
+
+def rows(total: int, size: int = 50) -> slice:
+    """Which of so many rows are shown: those of the page in the address. The choice of another is drawn where there are several."""
+    pages = max(1, -(-total // size))
+    value = asked("page")
+    if value is not None and not (value.isascii() and value.isdigit() and 0 < len(value) <= 6 and int(value)):
+        asked("page", ())
+        value = None
+    page = min(int(value), pages) if value else 1  # a list that has become shorter ends where it ends
+    if pages > 1:
+        st.session_state["w.page"] = page
+        st.pagination(pages, key="w.page", on_change=_changed, args=("page", "w.page", False, 1))
+    return slice((page - 1) * size, page * size)
 
 
 def switch(name: str, label: str) -> bool:

@@ -16,7 +16,7 @@ LIMITS = (
     RateLimitSnapshot("requests", 10_000, 9_120, 0.36, 60.0),
     RateLimitSnapshot("tokens", 2_000_000, 1_240_000, 22.8, 60.0),
 )
-NOTE = "history: auth daily before the last 30 days, hourly within them; every check hourly in the last day, auth each 15 min"
+NOTE = "history: auth daily before the last week, hourly within it; every check hourly in the last day, auth each 15 min"
 
 
 def fleet(projects: int) -> Inventory:
@@ -63,7 +63,7 @@ def moments(now: datetime, days: int) -> Iterator[tuple[datetime, bool]]:
     while at < now - timedelta(minutes=2):
         left = now - at
         yield at, left <= timedelta(days=1) and at.minute == now.minute
-        daily, hourly = timedelta(days=30), timedelta(days=1)
+        daily, hourly = timedelta(days=7), timedelta(days=1)
         at += timedelta(days=1) if left > daily else timedelta(hours=1) if left > hourly else timedelta(minutes=15)
 
 

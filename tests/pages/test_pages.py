@@ -1,6 +1,7 @@
 """What a reader of the pages is told, over stores as the poller leaves them."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -18,7 +19,7 @@ from monitor.store.queries import EvidenceFilter
 from monitor.ui import charts
 from monitor.ui.format import clock, csv_of, zone_of
 from tests.conftest import ROOT
-from tests.pages.conftest import FLEET, PAGES, Store, Visit, burning, project, well
+from tests.pages.conftest import FLEET, PAGES, Page, Store, Visit, burning, project, well
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -115,16 +116,41 @@ def test_only_what_is_not_healthy(visit: Visit, store: Store) -> None:
     assert ">docs</a>" not in html
 
 
-def test_a_large_fleet_shows_every_ill_project_and_a_hundred_more(visit: Visit, store: Store) -> None:
-    projects = tuple(project(f"p-{number:03}", models=()) for number in range(140))
+def large_fleet(store: Store) -> None:
+    """140 projects, of which the last three are ill."""
+    projects = tuple(project(f"p-{number:03}", models=(), owner=f"team-{number % 2}") for number in range(140))
     ill = {"p-137", "p-138", "p-139"}
     dead = {"failure": FailureKind.AUTH_INVALID_KEY, "status": 401}
     store.fill(projects, lambda target, age: dead if target.project in ill else {}, length=timedelta(minutes=10)).beat()
-    page = visit()
-    assert page.html.count("<tr><td") == 103
-    assert all(f">{name}</a>" in page.html for name in ill)
-    assert "37 more projects" in page.text
-    assert visit(show="all").html.count("<tr><td") == 140
+
+
+def names_of(page: Page) -> list[str]:
+    """The projects of the table, as they stand there."""
+    return re.findall(r'<td class="name"><a [^>]*>([^<]*)</a>', page.html)
+
+
+def test_a_large_fleet_is_turned_page_by_page_the_ill_first(visit: Visit, store: Store) -> None:
+    large_fleet(store)
+    first, last, beyond = visit(), visit(page="3"), visit(page="999")
+    assert names_of(first) == ["p-137", "p-138", "p-139", *(f"p-{number:03}" for number in range(47))]
+    assert names_of(last) == names_of(beyond) == [f"p-{number:03}" for number in range(97, 137)]
+    assert "101 to 140 of 140 projects" in last.text
+    assert [len(names_of(visit(page=wrong))) for wrong in ("0", "-1", "x", "1.5")] == [50] * 4
+
+
+def test_another_page_is_put_into_the_address_and_another_filter_begins_at_the_first(visit: Visit, store: Store) -> None:
+    large_fleet(store)
+    page = visit(page="2")
+    page.at.selectbox(key="w.owner").select("team-1").run()
+    assert "page" not in page.at.query_params
+    assert names_of(page)[:3] == ["p-137", "p-139", "p-001"]
+
+
+def test_projects_come_in_the_order_that_is_asked_for(visit: Visit, store: Store) -> None:
+    large_fleet(store)
+    assert names_of(visit(order="By name"))[:2] == ["p-000", "p-001"]
+    assert names_of(visit(order="By owner"))[:2] == ["p-000", "p-002"]
+    assert set(names_of(visit(order="Newest change first"))[:3]) <= {f"p-{number:03}" for number in range(140)}
 
 
 def test_a_project_says_what_is_wrong_what_to_do_and_who_does_it(visit: Visit, store: Store) -> None:
@@ -248,7 +274,21 @@ def test_a_month_can_be_looked_at(visit: Visit, store: Store, name: str, window:
 )
 def test_an_address_nobody_understands_changes_nothing(visit: Visit, store: Store, name: str, value: str) -> None:
     store.fill(answer=burning).beat()
-    names = ("window", "project", "owner", "environment", "search", "show", "broken", "key", "model", "probe", "verdict", "lane")
+    names = (
+        "window",
+        "project",
+        "owner",
+        "environment",
+        "search",
+        "order",
+        "page",
+        "broken",
+        "key",
+        "model",
+        "probe",
+        "verdict",
+        "lane",
+    )
     more = ("failure", "status", "request_id", "target", "at", "kind", "health", "flagged")
     page = visit(name, **dict.fromkeys(names + more, value))
     assert "There is no window" in page.text
