@@ -71,7 +71,14 @@ def _open_server(url: URL, *, readonly: bool) -> Engine:
     return sa.create_engine(
         url,
         pool_pre_ping=True,
-        connect_args={"connect_timeout": 5},
+        # A line that is cut says nothing: without these, a statement would wait for its answer for a quarter of an hour.
+        connect_args={
+            "connect_timeout": 5,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 2,
+            "tcp_user_timeout": 8_000,
+        },
         execution_options={"postgresql_readonly": True} if readonly else {},
     )
 
@@ -154,7 +161,13 @@ def explain(url: URL, error: Exception) -> StoreError:
     for prefix, (problem, text) in _WORDS.items():
         if name.startswith(prefix):
             return StoreError(problem, text.format(where=where))
+    if any(words in str(original) for words in _DOWN):
+        return StoreError(Problem.REFUSED, f"{where} takes no connections: {first_line}")
     return StoreError(Problem.OTHER, f"{where}: {first_line}")
+
+
+_DOWN = ("Connection refused", "the database system is", "No such file or directory")
+"""What PostgreSQL's client says of a server that is not running, is starting or is shutting down."""
 
 
 _WORDS = {

@@ -16,6 +16,10 @@ class Problem(StrEnum):
     FULL = "full"
     NEWER = "newer"
     OLDER = "older"
+    REFUSED = "refused"
+    """The server takes no connections: it is down, and not only for us."""
+    LEASE = "lease"
+    """Another poller has taken over what was to be written."""
     OTHER = "other"
 
 

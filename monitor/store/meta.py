@@ -45,6 +45,16 @@ def data_version(connection: Connection) -> int:
     return int(read(connection, _DATA_VERSION) or 0)
 
 
+def alone(connection: Connection) -> None:
+    """Let no other transaction that calls this, or counts its commit, go on until this one ends.
+
+    On SQLite a writer is alone from its first statement. On PostgreSQL two pollers that add to the fleet's counts, or make the
+    same project, would otherwise wait for each other for ever, or overwrite what the other one added.
+    """
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.select(meta.c.value).where(meta.c.key == _DATA_VERSION).with_for_update())
+
+
 def bump(connection: Connection) -> None:
     """Count a commit: pages throw away what they cached."""
     connection.execute(_BUMP)

@@ -5,7 +5,7 @@ the writer remembers is changed only after the commit: when that fails, the same
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -16,13 +16,16 @@ from sqlalchemy import Engine
 from monitor.domain.health import HealthPolicy, HealthState, Transition
 from monitor.domain.inventory import Inventory, Target
 from monitor.domain.observation import Observation
+from monitor.domain.sharing import shard_of
 from monitor.domain.timeline import to_ms
 from monitor.store import codec, dialect, meta
 from monitor.store.batch import DAY, Batch, Memory, Policies, Statements
-from monitor.store.engine import writing
+from monitor.store.engine import reading, writing
+from monitor.store.leases import Leases, shared
+from monitor.store.register import Register
 from monitor.store.status import Heartbeat
 from monitor.store.sync import sync
-from monitor.store.tables import MINUTE, PROBES, effective_config, heartbeats, lag_history
+from monitor.store.tables import MINUTE, PROBES, effective_config, heartbeats, lag_history, wanted
 
 _POLICY = HealthPolicy()
 _NONE: Mapping[str, HealthPolicy] = {}
@@ -40,11 +43,18 @@ class Recorded:
 
 
 class Writer:
-    """The only one who writes observations. For one thread at a time."""
+    """The only one who writes observations: of all targets, or of those that its leases give it. For one thread at a time."""
 
-    def __init__(self, engine: Engine, policy: HealthPolicy = _POLICY, policies: Mapping[str, HealthPolicy] = _NONE) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        policy: HealthPolicy = _POLICY,
+        policies: Mapping[str, HealthPolicy] = _NONE,
+        leases: Leases | None = None,
+    ) -> None:
         """`policies` are those of the projects that are judged differently, by name."""
         self._engine = engine
+        self._leases = leases
         self._policies = Policies(policy, policies)
         self._statements = Statements(engine)
         self._memory = Memory(engine)
@@ -57,15 +67,23 @@ class Writer:
         """Make projects, keys and targets as configured. What is gone becomes inactive and keeps its history; what comes
         back finds its rows again; a new secret under an old label is a new row of `keys`.
         """
+        known = self._memory.register
         with writing(self._engine) as connection:
-            changed = sync(connection, self._memory.register, inventory, to_ms(now))
+            meta.alone(connection)
+            if shared(self._engine):
+                known = Register.load(connection)  # another poller may have made the same just now
+            changed = sync(connection, known, inventory, to_ms(now))
             if changed:
                 meta.bump(connection)
-        if changed:
-            self._memory.register = changed
+        self._memory.register = changed or known
+
+    def reload(self) -> None:
+        """Learn again what the database holds: others recorded what is now ours to go on with."""
+        self._memory = Memory(self._engine)
 
     def record(self, observations: Sequence[Observation], now: datetime) -> list[Recorded]:
-        """Commit these observations; what comes back is in their order.
+        """Commit these observations; what comes back is in their order. Those of targets that another poller has taken over are
+        left out.
 
         Raises `StoreError` with nothing changed, so that the same batch may be recorded again, and `ValueError` for a time
         without a zone.
@@ -73,12 +91,41 @@ class Writer:
         if not observations:
             return []
         with writing(self._engine) as connection:
+            if self._leases is not None:
+                ours = self._leases.held(connection, {shard_of(seen.target) for seen in observations})
+                observations = [seen for seen in observations if shard_of(seen.target) in ours]
+                if not observations:
+                    return []
+            meta.alone(connection)
             batch = Batch(self._memory, self._statements, self._policies, connection, to_ms(now))
             recorded = [Recorded(seen, *batch.add(seen)) for seen in observations]
             batch.write()
             meta.bump(connection)
         batch.adopt()
         return recorded
+
+    def ask_others(self, targets: Iterable[Target]) -> None:
+        """Ask whoever holds these targets to check them at once."""
+        known = self._memory.register.targets
+        rows = sorted({(shard_of(target), known[target].id) for target in targets if target in known})
+        if rows:
+            with writing(self._engine) as connection:
+                dialect.insert(self._engine, wanted, ignore=True).run(connection, rows)
+
+    def asked_by_others(self, shards: Collection[int]) -> list[Target]:
+        """Targets of these shards that others would like to be checked at once. Each is given out once."""
+        c = wanted.c
+        with reading(self._engine) as connection:
+            if connection.execute(sa.select(c.shard).limit(1)).first() is None:
+                return []
+        with writing(self._engine) as connection:
+            asked = sa.delete(wanted).where(c.shard.in_(shards)).returning(c.target_id)
+            numbers = set(connection.execute(asked).scalars())
+        return [target for target, row in self._memory.register.targets.items() if row.id in numbers] if numbers else []
+
+    def fingerprints(self) -> dict[tuple[str, str], str | None]:
+        """The secrets that were last in use, by project and label of the key."""
+        return {place: row.fingerprint or None for place, row in self._memory.register.keys.items()}
 
     def states(self) -> dict[Target, HealthState]:
         """The health of every target that ever answered, as the fold remembers it: not yet judged for its age."""
@@ -96,10 +143,11 @@ class Writer:
     def beat(self, heartbeat: Heartbeat) -> None:
         """Prove to be alive."""
         at = to_ms(heartbeat.at)
+        poller = self._leases.holder if self._leases else heartbeat.host
         text = codec.dumps(asdict(heartbeat) | {"at": at, "started_at": to_ms(heartbeat.started_at)})
-        lag = (at - at % MINUTE, heartbeat.host, heartbeat.lag_p99_ms, heartbeat.in_flight, heartbeat.checks)
+        lag = (at - at % MINUTE, poller, heartbeat.lag_p99_ms, heartbeat.in_flight, heartbeat.checks)
         with writing(self._engine) as connection:
-            dialect.upsert(self._engine, heartbeats, put=["at", "beat"]).run(connection, [(heartbeat.host, at, text)])
+            dialect.upsert(self._engine, heartbeats, put=["at", "beat"]).run(connection, [(poller, at, text)])
             dialect.upsert(self._engine, lag_history, most=["lag_p99_ms", "in_flight"], put=["checks"]).run(connection, [lag])
             meta.bump(connection)
 

@@ -239,6 +239,19 @@ lag_history = _clustered(
 )
 """The worst of each minute."""
 
+# Only several pollers need these, and PostgreSQL alone takes several: on SQLite they stay empty.
+
+leases = _clustered("leases", _key("shard"), Column("holder", Words), Column("until", Int))
+"""Who may check and record which part of the targets, until when by the database's own clock."""
+
+pollers = _clustered(
+    "pollers", _key("name", Words), Column("until", Int, nullable=False), Column("inventory", Words, nullable=False)
+)
+"""Who lives, until when if nothing more is heard, and a digest of what each was told to watch."""
+
+wanted = _clustered("wanted", _key("shard"), _key("target_id"))
+"""Targets that one poller would like another one to ask at once."""
+
 effective_config = _plain(
     "effective_config",
     Column("id", Int, primary_key=True),
