@@ -13,25 +13,29 @@ import logging
 import os
 import platform
 from collections import Counter, defaultdict, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
-from datetime import datetime
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from typing import TypeVar
 from urllib.parse import urlsplit
 
 from monitor import __version__
 from monitor.clock import Clock
 from monitor.config import ConfigErrors, ProjectSettings, Settings, inventory
+from monitor.domain.health import HealthState, look_again_after
 from monitor.domain.inventory import Check, Inventory, ProbeKind, Target
 from monitor.domain.observation import Observation
+from monitor.domain.sharing import SHARDS, shard_of
 from monitor.domain.taxonomy import Lane
 from monitor.openai_api.client import ApiClient
 from monitor.openai_api.observe import ProbeRequest
 from monitor.openai_api.probes import PROBES
-from monitor.schedule import FIRST_CHECKS_PER_SECOND, first_delay, next_delay, next_due, phase
+from monitor.schedule import FIRST_CHECKS_PER_SECOND, first_delay, next_delay, next_due, phase, resumed_delay
 from monitor.secrets import Secrets
+from monitor.share import Share
 from monitor.store.engine import StoreError
+from monitor.store.leases import Leases
 from monitor.store.queries import Heartbeat
 from monitor.store.record import Recorded, Writer
 
@@ -70,7 +74,9 @@ class Job:
     ill: Lane | None = None
     """The lane of its failure while it is ill."""
     gone: bool = False
-    """No longer configured: a running check may end, but nobody wants its answer."""
+    """No longer checked here."""
+    wanted: bool = True
+    """Whether the answer of a check that runs counts: not when its target is no longer configured."""
 
     @property
     def base_url(self) -> str:
@@ -115,9 +121,10 @@ class Poller:
         salt: bytes,
         reload: Callable[[], Settings | None] = lambda: None,
         watch: Callable[[Sequence[Recorded]], None] = lambda _: None,
+        leases: Leases | None = None,
     ) -> None:
         """`reload` gives new settings when the configuration changed, None when not, and raises `ConfigErrors`; `watch` is told
-        what was recorded.
+        what was recorded. With `leases`, which the writer must have too, only the targets that they give are checked.
         """
         self.inventory = Inventory((), ())
         """What is watched now."""
@@ -139,7 +146,16 @@ class Poller:
         self._salt = salt
         self._reload = reload
         self._watch = watch
+        self.share = Share(leases)
+        """The part of the targets that is checked here."""
+        self._checks: dict[Target, Check] = {}
+        self._projects: dict[str, ProjectSettings] = {}
         self._jobs: dict[Target, Job] = {}
+        self._leaving: dict[int, list[Job]] = {}
+        """Checks of the shards that are handed over when the last of them has ended."""
+        self._elsewhere: set[Target] = set()
+        """To be asked soon by whoever holds them."""
+        self._flushing = asyncio.Lock()
         self._heap: list[tuple[float, int, Job]] = []
         self._number = itertools.count()
         self._seats: dict[str, asyncio.Semaphore] = {}
@@ -161,7 +177,7 @@ class Poller:
         """Start what is due; gives the loop time at which to come again."""
         loop = asyncio.get_running_loop()
         now = loop.time()
-        full = len(self._finished) >= BACKLOG_MOST
+        full = len(self._finished) >= BACKLOG_MOST or not self.share.sure(now)
         while self._heap and self._heap[0][0] <= now and not full:
             due, _, job = heapq.heappop(self._heap)
             if job.gone or job.running or job.due != due:
@@ -173,14 +189,17 @@ class Poller:
         return now + COMMIT_EVERY if full or not self._heap else max(self._heap[0][0], now)
 
     async def _run(self, job: Job) -> None:
-        loop = asyncio.get_running_loop()
+        loop, again = asyncio.get_running_loop(), None
         try:
             if self._may_spend(job):
                 async with self._seat(job):
                     began = loop.time()
+                    if job.gone or not self.share.sure(began):  # while it waited for its seat
+                        again = began + COMMIT_EVERY
+                        return
                     self._note_lag(began, began - job.due)
                     made = await ask(self._client, self._secrets, job.check.target, job.project, self._clock.now())
-                if not job.gone:
+                if job.wanted:
                     self._finished.append(made)
                     self.checks += 1
                     if len(self._finished) == COMMIT_MOST:
@@ -190,7 +209,7 @@ class Poller:
             log.exception("the check %s could not be made", job.check.target)
         finally:
             job.running = False
-            self._plan(job, next_due(job.due, job.check.interval.total_seconds(), loop.time()))
+            self._plan(job, again or next_due(job.due, job.check.interval.total_seconds(), loop.time()))
 
     def _seat(self, job: Job) -> asyncio.Semaphore:
         host = urlsplit(job.base_url).netloc
@@ -239,6 +258,10 @@ class Poller:
 
     async def flush(self) -> list[Recorded]:
         """Commit what finished. Where the store cannot take it, it is kept and `StoreError` raised."""
+        async with self._flushing:
+            return await self._flush()
+
+    async def _flush(self) -> list[Recorded]:
         batch, self._finished = self._finished, []
         if not batch:
             return []
@@ -249,6 +272,8 @@ class Poller:
             self._finished = batch + self._finished
             raise
         self.last_commit = now
+        if (lost := len(batch) - len(recorded)) > 0:
+            log.warning("%d answers are not recorded: another poller has taken over their targets", lost)
         for each in recorded:
             seen = each.observation
             self.counts[seen.target.project or "", seen.verdict.value, seen.failure.value if seen.failure else ""] += 1
@@ -297,8 +322,9 @@ class Poller:
 
     def request(self, target: Target) -> ProbeRequest | None:
         """What a check of `target` would ask now; None for what is not watched."""
-        job = self._jobs.get(target)
-        return request_for(self._secrets, target, job.project, self._clock.now()) if job else None
+        if target not in self._checks:
+            return None
+        return request_for(self._secrets, target, self._projects.get(target.project or ""), self._clock.now())
 
     def affords_a_call(self, target: Target) -> bool:
         """Whether a paid call for the project of `target` fits into its budget of the day."""
@@ -310,12 +336,16 @@ class Poller:
         await self.in_thread(lambda: self._writer.count_use(asked))
 
     def ask_soon(self, targets: Iterable[Target]) -> None:
-        """Ask these now instead of when they are due. What is running, unknown or beyond its budget is left out."""
+        """Ask these now instead of when they are due, or let the poller ask them that checks them. What is running, unknown or
+        beyond its budget is left out.
+        """
         now = asyncio.get_running_loop().time()
         for target in targets:
             job = self._jobs.get(target)
             if job is not None and not job.running and job.due > now:
                 self._plan(job, now)
+            elif job is None and target in self._checks:
+                self._elsewhere.add(target)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Do `work` in the one thread that writes to the store."""
@@ -329,39 +359,64 @@ class Poller:
         wanted = self.inventory = inventory(settings, self._secrets, self._salt)
         self._generation = self._secrets.generation
 
-        def store() -> None:
+        def store() -> Mapping[Target, HealthState]:
+            self._fingerprints = self._fingerprints or self._writer.fingerprints()
             self._writer.judge_by(settings.health_policy, settings.health_policies())
             self._writer.sync_inventory(wanted, now)
             self._writer.save_effective_config(settings.source, settings.redacted(), now)
+            return self._writer.states()
 
-        await self.in_thread(store)
+        states = await self.in_thread(store)
         fingerprints: dict[_Owner, str | None] = {
             (each.name, key.label): key.fingerprint for each in wanted.projects for key in each.keys
         }
         rotated = {name for name, mark in fingerprints.items() if name in self._fingerprints and self._fingerprints[name] != mark}
         self._fingerprints = fingerprints
-        projects = {project.name: project for project in settings.projects}
-        checks = {check.target: check for check in wanted.checks}
-        for target in self._jobs.keys() - checks.keys():
-            gone = self._jobs.pop(target)
-            gone.gone = True
-            self._ill.discard(gone)
+        self._projects = {project.name: project for project in settings.projects}
+        self._checks = {check.target: check for check in wanted.checks}
+        self.share.told(wanted)
+        self._schedule(states, rotated)
+
+    def _schedule(self, states: Mapping[Target, HealthState], rotated: Collection[_Owner] = ()) -> None:
+        """Make the schedule what is configured and ours. What was asked before, here or elsewhere, comes when it is due."""
+        checks = {target: check for target, check in self._checks.items() if self.share.holds(target)}
+        self._drop(self._jobs.keys() - checks.keys())
+        policy, policies = self.settings.health_policy, self.settings.health_policies()
         start = asyncio.get_running_loop().time()
+        resumed: list[tuple[Job, timedelta]] = []
         for target, check in checks.items():
-            project = projects[target.project] if target.project else None
-            job = self._jobs.get(target)
+            project = self._projects[target.project] if target.project else None
+            job, state = self._jobs.get(target), states.get(target)
+            soon = start + first_delay(target, check.interval, len(checks)).total_seconds()
             if job is None:
                 job = self._jobs[target] = Job(check, project, 0.0)
-                self._plan(job, start + first_delay(target, check.interval, len(checks)).total_seconds())
+                if state is None or state.last_at is None or (target.project, target.key) in rotated:
+                    self._plan(job, soon)
+                else:
+                    job.ill = state.failure.lane if state.failure else None
+                    if job.ill is not None:
+                        self._ill.add(job)
+                    wait = look_again_after(state, policies.get(target.project or "", policy)) or check.interval
+                    resumed.append((job, state.last_at + min(wait, check.interval) - self._clock.now()))
             elif (job.check, job.project) != (check, project) or (target.project, target.key) in rotated:
                 sooner = check.interval < job.check.interval or project != job.project or (target.project, target.key) in rotated
                 job.check, job.project = check, project
                 if sooner and not job.running:
-                    self._plan(job, min(job.due, start + first_delay(target, check.interval, len(checks)).total_seconds()))
+                    self._plan(job, min(job.due, soon))
+        late = sum(due <= timedelta(0) for _, due in resumed)
+        for job, due in resumed:
+            self._plan(job, start + resumed_delay(job.check.target, job.check.interval, due, late).total_seconds())
         self._of_key = defaultdict(list)
         for job in self._jobs.values():
             self._of_key[job.check.target.project, job.check.target.key].append(job)
         self._wake.set()
+
+    def _drop(self, targets: Iterable[Target]) -> None:
+        """Check these no more. The answer of one that is handed over still counts, that of one no longer configured does not."""
+        for target in targets:
+            gone = self._jobs.pop(target)
+            gone.gone, gone.wanted = True, target in self._checks
+            self._ill.discard(gone)
 
     async def look_after_configuration(self) -> None:
         """Take a changed configuration; keep the old one where the new one is wrong, and say so."""
@@ -377,6 +432,62 @@ class Poller:
             log.info("configuration read again: %d projects", len(changed.projects))
         if changed is not None or self._generation != self._secrets.generation:
             await self.configure()
+
+    # Sharing --------------------------------------------------------------------------------------------------------------------
+
+    async def renew(self) -> None:
+        """One round of the leases: keep what is ours, hand over what is more than our part, take what is free. Raises `StoreError`.
+
+        A shard that is handed over is first no longer checked, then released, when all its answers are recorded.
+        """
+        with contextlib.suppress(StoreError):
+            await self.flush()
+        busy = {shard for shard, jobs in self._leaving.items() if any(job.running for job in jobs)}
+        busy |= {shard_of(seen.target) for seen in self._finished}
+        before = self.share.held
+        began = asyncio.get_running_loop().time()
+        held = await self.in_thread(lambda: self.share.renew(began, self._leaving.keys() - busy))
+        known = held.shards | held.leaving
+        if lost := before.shards - known:
+            log.warning("another poller has taken over %d of %d shares: this one did not renew them in time", len(lost), SHARDS)
+        self._finished = [seen for seen in self._finished if shard_of(seen.target) in known]
+        self._leaving = {shard: self._leaving.get(shard, []) for shard in held.leaving}
+        taken = held.shards - before.shards
+        self.share.held = replace(held, shards=held.shards - taken)
+        elsewhere = [target for target in self._jobs if not self.share.holds(target)]
+        for target in elsewhere:
+            self._leaving.get(shard_of(target), []).append(self._jobs[target])
+        self._drop(elsewhere)
+        if taken:
+            await self.in_thread(self._writer.reload)  # others recorded meanwhile
+            states = await self.in_thread(self._writer.states)
+            self.share.held = held
+            self._schedule(states)
+            _settle()
+        if held.shards != before.shards:
+            log.info("%d of %d shares are checked here; %d pollers", len(held.shards), SHARDS, len(held.pollers))
+
+    async def exchange(self) -> None:
+        """Tell the others what they should ask soon, and ask what they told us. Raises `StoreError`."""
+        elsewhere, self._elsewhere = self._elsewhere, set()
+        held = self.share.held.shards
+
+        def store() -> list[Target]:
+            self._writer.ask_others(elsewhere)
+            return self._writer.asked_by_others(held)
+
+        self.ask_soon(target for target in await self.in_thread(store) if target in self._jobs)
+
+    async def _keep_share(self, every: timedelta) -> None:
+        """Renew again and again; soon again where the store did not answer, for others wait only so long."""
+        while True:
+            try:
+                await self.renew()
+            except StoreError as error:
+                self._store_fails(error)
+                await asyncio.sleep(min(every.total_seconds(), 1.0))
+            else:
+                await asyncio.sleep(every.total_seconds())
 
     # Proof of life --------------------------------------------------------------------------------------------------------------
 
@@ -412,6 +523,9 @@ class Poller:
             asyncio.create_task(self._every(LOOK_EVERY, self.look_after_configuration)),
             asyncio.create_task(self._every(BEAT_EVERY, self.beat, at_once=True)),
         ]
+        if self.share.leases is not None:
+            keepers.append(asyncio.create_task(self._keep_share(self.share.leases.rhythm.round)))
+            keepers.append(asyncio.create_task(self._every(COMMIT_EVERY, self.exchange)))
         stopped = asyncio.create_task(stop.wait())
         stopped.add_done_callback(lambda _: self._wake.set())
         loop = asyncio.get_running_loop()
@@ -479,6 +593,8 @@ class Poller:
         try:
             await self.flush()
             await self.beat()
+            if self.share.leases is not None:
+                await self.in_thread(self.share.leases.release)
         except StoreError as error:
             log.error("the last answers could not be recorded: %s", error)  # noqa: TRY400 - its text says it all
         self._thread.shutdown(wait=True)

@@ -13,6 +13,8 @@ RESTING = 2
 FIRST_CHECKS_PER_SECOND = 200
 """How fast the first round goes: a handful of checks start within a second, twelve thousand take a minute."""
 
+LATE_CHECKS_PER_SECOND = 500
+
 
 def phase(target: Target) -> float:
     """A number from 0 to 1 that spreads checks evenly; the same at every start."""
@@ -23,6 +25,15 @@ def phase(target: Target) -> float:
 def first_delay(target: Target, interval: timedelta, checks: int) -> timedelta:
     """How long after the start the first check comes."""
     return min(interval, timedelta(seconds=checks / FIRST_CHECKS_PER_SECOND)) * phase(target)
+
+
+def resumed_delay(target: Target, interval: timedelta, due: timedelta, late: int) -> timedelta:
+    """How long after the start, or after it was taken over from another poller, the first check of a target comes that was asked
+    before: when it is `due`, as if nothing had happened. Those that are `late` by now, so many, share the next seconds.
+    """
+    if timedelta(0) < due <= interval:
+        return due
+    return min(interval, timedelta(seconds=late / LATE_CHECKS_PER_SECOND)) * phase(target)
 
 
 def next_delay(probe: ProbeKind, interval: timedelta, state: HealthState, look_again: timedelta | None) -> timedelta:

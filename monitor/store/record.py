@@ -123,7 +123,7 @@ class Writer:
             numbers = set(connection.execute(asked).scalars())
         return [target for target, row in self._memory.register.targets.items() if row.id in numbers] if numbers else []
 
-    def fingerprints(self) -> dict[tuple[str, str], str | None]:
+    def fingerprints(self) -> dict[tuple[str | None, str | None], str | None]:
         """The secrets that were last in use, by project and label of the key."""
         return {place: row.fingerprint or None for place, row in self._memory.register.keys.items()}
 
