@@ -14,7 +14,7 @@ from monitor.clock import Clock
 from monitor.domain.correlation import OPEN_ALONE_AFTER, REOPEN_WITHIN, Fleet, correlate
 from monitor.domain.diagnosis import Context, Diagnosis, context_of, diagnose
 from monitor.domain.differential import PAID, ExperimentResult, same_key_elsewhere
-from monitor.domain.health import Health
+from monitor.domain.health import HealthState
 from monitor.domain.incidents import Cause, Event, EventKind, Ill, Incident
 from monitor.domain.inventory import Inventory, ProbeKind, Target
 from monitor.domain.observation import Observation
@@ -22,7 +22,7 @@ from monitor.domain.replay import became
 from monitor.domain.taxonomy import FailureKind, Lane, Scope
 from monitor.openai_api.experiments import investigate
 from monitor.poller import Poller
-from monitor.store import incidents, intents, queries
+from monitor.store import incidents, intents, troubled
 from monitor.store.engine import Engine, StoreError
 from monitor.store.record import Recorded
 
@@ -37,15 +37,26 @@ NEIGHBOURS_EVERY = timedelta(seconds=10)
 LAST_LOOK = timedelta(seconds=15)
 """Between two looks at one that may be ill by chance."""
 PAID_NEIGHBOURS_EVERY = timedelta(minutes=5)
-_ILL = (Health.FAILING, Health.DEGRADED)
 
 
 class IncidentKeeper:
     """Folds what is ill into incidents, beside one poller."""
 
-    def __init__(self, engine: Engine, clock: Clock, tell: Callable[[datetime], object] = lambda _: None) -> None:
-        """`tell` is called after every fold, in the thread that writes: it decides who hears of what."""
+    def __init__(
+        self,
+        engine: Engine,
+        clock: Clock,
+        tell: Callable[[datetime], object] = lambda _: None,
+        lead: Callable[[], object] = lambda: None,
+    ) -> None:
+        """`tell` is called after every fold, in the thread that writes: it decides who hears of what. `lead` is called before the
+        first, and before that which follows a time in which another poller kept the incidents.
+        """
         self._tell = tell
+        self._lead = lead
+        self._leads = False
+        self._heard: dict[Target, datetime] = {}
+        """The last answer of everything that is ill anywhere, where several pollers share the targets."""
         self._engine = engine
         self._clock = clock
         self._ill: dict[Target, Ill] = {}
@@ -58,6 +69,7 @@ class IncidentKeeper:
         self._investigations: set[asyncio.Task[None]] = set()
         self._inventory: Inventory | None = None
         self._fleet = Fleet.of(())
+        self._watched: set[Target] = set()
         self._neighbours: list[Target] = []
         self.open_ones: list[Incident] = []
         """What goes on, newest knowledge."""
@@ -69,21 +81,26 @@ class IncidentKeeper:
     def note(self, recorded: Sequence[Recorded]) -> None:
         """Take in what was recorded. Cheap: called after every commit."""
         for each in recorded:
-            target, state, seen = each.observation.target, each.state, each.observation
-            before = self._ill.get(target)
-            now = became(before, state, seen)
-            if now is None:
-                self._ill.pop(target, None)
-                self._said.pop(target, None)
-            else:
-                self._ill[target] = now
-                # A good answer between two bad ones tells nothing of them.
-                if seen.failure is now.failure or target not in self._said:
-                    self._said[target] = seen
-            if _state(before) != _state(self._ill.get(target)):
-                self.changed_at = self._clock.now()
-            if before is None and target in self._ill:
-                self._neighbours += self._worth_asking(self._ill[target])
+            before = self._ill.get(each.observation.target)
+            self._take(each.observation, each.state)
+            now = self._ill.get(each.observation.target)
+            if before is None and now is not None:
+                self._neighbours += self._worth_asking(now)
+
+    def _take(self, seen: Observation, state: HealthState) -> None:
+        """Take in what one target answered last."""
+        target, before = seen.target, self._ill.get(seen.target)
+        now = became(before, state, seen)
+        if now is None:
+            self._ill.pop(target, None)
+            self._said.pop(target, None)
+        else:
+            self._ill[target] = now
+            # A good answer between two bad ones tells nothing of them.
+            if seen.failure is now.failure or target not in self._said:
+                self._said[target] = seen
+        if _state(before) != _state(self._ill.get(target)):
+            self.changed_at = self._clock.now()
 
     def _worth_asking(self, one: Ill) -> Iterator[Target]:
         """The control experiments that cost nothing, or little: who answers now tells whose fault it is."""
@@ -125,6 +142,7 @@ class IncidentKeeper:
                 await self.look(poller)
                 wait = STEP_EVERY
             except StoreError as error:
+                self._leads = False  # what goes on may have changed: it is read again
                 log.warning("incidents could not be recorded: %s", error)
                 wait = min(wait * 2, 30.0)
             except Exception:
@@ -135,17 +153,25 @@ class IncidentKeeper:
     async def look(self, poller: Poller) -> None:
         """Ask the neighbours of what broke, carry out what people asked for, and fold what is ill. Raises `StoreError`."""
         if poller.inventory is not self._inventory:
-            await poller.in_thread(lambda: self._know(poller.inventory))
+            self._know(poller.inventory)
         if self._neighbours:
             poller.ask_soon(self._neighbours)
             self._neighbours = []
+        if not poller.share.held.leads:
+            self._leads, self._ill = False, {target: one for target, one in self._ill.items() if poller.share.holds(target)}
+            poller.ask_soon(self._doubtful())
+            return
+        if not self._leads:
+            await poller.in_thread(self._begin)
+        elif poller.share.leases is not None:
+            await poller.in_thread(self._hear)
         asked = await poller.in_thread(self.step)
         opened, self._opened = self._opened, []
         for incident in opened:
             task = asyncio.create_task(self._investigate(poller, incident))
             self._investigations.add(task)
             task.add_done_callback(self._investigations.discard)
-        poller.ask_soon([*asked, *self._doubtful()])
+        poller.ask_soon([*asked, *filter(poller.share.holds, self._doubtful())])
 
     def _doubtful(self) -> Iterator[Target]:
         """Trouble of the network or a server: looked at every 15 s until it counts, for most of it is over by then."""
@@ -157,19 +183,36 @@ class IncidentKeeper:
                 yield target
 
     def _know(self, inventory: Inventory) -> None:
-        """Take another inventory: what is no longer watched is no longer ill. The first time, learn what was ill before."""
-        first = self._inventory is None
+        """Take another inventory: what is no longer watched is no longer ill."""
         self._inventory = inventory
         self._fleet = Fleet.of(inventory.projects)
-        watched = {check.target for check in inventory.checks}
-        self._ill = {target: one for target, one in self._ill.items() if target in watched}
-        if first:
-            now = self._clock.now()
-            for status in queries.targets(self._engine, now):
-                if status.target in watched and status.target not in self._ill and status.failure and status.health in _ILL:
-                    since = status.since or now
-                    self._ill[status.target] = Ill(status.target, status.failure, status.health, since, status.scope, status.hint)
-            self.open_ones = incidents.open_ones(self._engine)
+        self._watched = {check.target for check in inventory.checks}
+        self._ill = {target: one for target, one in self._ill.items() if target in self._watched}
+
+    def _begin(self) -> None:
+        """Learn what was ill and what went on before this poller kept the incidents."""
+        self._heard = {}
+        self._hear()
+        self.open_ones = incidents.open_ones(self._engine)
+        self._opened = []
+        self._lead()
+        self._leads = True
+
+    def _hear(self) -> None:
+        """Take in what is recorded of everything that is ill, whoever checks it."""
+        present = troubled.newest(self._engine)
+        changed = [row for row, (target, at) in present.items() if self._heard.get(target) != at and not self._knows(target, at)]
+        for seen, state in troubled.read(self._engine, changed):
+            if seen.target in self._watched:
+                self._take(seen, state)
+        self._heard = dict(present.values())
+        for target in self._ill.keys() - self._heard.keys():
+            del self._ill[target]
+            self._said.pop(target, None)
+
+    def _knows(self, target: Target, at: datetime) -> bool:
+        """Whether the answer was given here: then more is known of it than what is stored."""
+        return target in self._said and self._said[target].at >= at
 
     def step(self) -> list[Target]:
         """Fold once; gives the targets that somebody asked to be checked now."""

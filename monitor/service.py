@@ -108,6 +108,8 @@ async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
     from monitor.notify.outbox import Teller
     from monitor.openai_api.client import scrub_environment
     from monitor.poller import Poller
+    from monitor.store.leases import Leases, shared
+    from monitor.store.leases import name as leases_name
     from monitor.store.record import Writer
     from monitor.web import serve
 
@@ -117,22 +119,25 @@ async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
     _on_signals(stop)
     with store_of(settings) as engine:
         async with api_client(settings) as client:
-            teller = Teller(engine, settings)
-            keeper = IncidentKeeper(engine, SystemClock(), teller.tell)
+            leases = Leases(engine, leases_name(), settings.poller.lease) if shared(engine) else None
+            leading = leases.leading() if leases else engine
+            teller = Teller(leading, settings)
+            keeper = IncidentKeeper(leading, SystemClock(), teller.tell, teller.forget)
             poller = Poller(
                 settings,
                 loaded.secrets,
                 clock=SystemClock(),
                 client=client,
-                writer=Writer(engine),
+                writer=Writer(engine, leases=leases),
                 salt=meta.salt(engine),
                 reload=loaded.reloader(),
                 watch=keeper.note,
+                leases=leases,
             )
             log.info("watching %d projects; database %s", len(settings.projects), settings.redacted()["database_url"])
             keepers = [
                 asyncio.create_task(serve(poller, settings)),
-                asyncio.create_task(_forget(poller, engine)),
+                asyncio.create_task(_forget(poller, leading)),
                 asyncio.create_task(keeper.run(poller)),
                 asyncio.create_task(_notify(poller, loaded.secrets, teller, engine)),
             ]
@@ -249,6 +254,8 @@ async def _forget(poller: "Poller", engine: "Engine") -> None:
     """Keep to the retention: every hour, in small steps between which the writer writes."""
     while True:
         await asyncio.sleep(FORGET_EVERY)
+        if not poller.share.held.leads:
+            continue
         try:
             await asyncio.to_thread(maintenance.prune, engine, SystemClock().now(), poller.settings.retention)
         except StoreError as error:

@@ -15,6 +15,7 @@ from monitor.config.values import (
     DigestEvery,
     Interval,
     Label,
+    Lease,
     ModelName,
     Moment,
     OpenAiId,
@@ -222,6 +223,8 @@ class PollerSettings(Table):
     """For one probe as a whole: a body that trickles outlives any timeout per read."""
     max_body: Annotated[StrictInt, Field(ge=64 * 1024, le=64 * 1024 * 1024)] = 1024 * 1024
     """Bytes read of one answer."""
+    lease: Lease = timedelta(seconds=15)
+    """Of several pollers on one PostgreSQL: within this time the others take over from one that dies."""
 
     @model_validator(mode="after")
     def _in_order(self) -> Self:

@@ -68,6 +68,7 @@ _Duration = Annotated[timedelta, BeforeValidator(_to_duration), PlainSerializer(
 Interval = Annotated[_Duration, _between("1s", "30d")]
 Wait = Annotated[_Duration, _between("100ms", "5m")]
 Age = Annotated[_Duration, _between("1h", "3650d")]
+Lease = Annotated[_Duration, _between("2s", "5m")]
 Pause = Annotated[_Duration, _between("0s", "1h")]
 Patience = Annotated[_Duration, _between("1m", "30d")]
 DigestEvery = Annotated[_Duration, _between("1h", "30d")]

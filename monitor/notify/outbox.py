@@ -63,13 +63,17 @@ class Teller:
 
     def __init__(self, engine: Engine, settings: Settings) -> None:
         self._engine = engine
+        self.forget()
+        self.configure(settings)
+
+    def forget(self) -> None:
+        """Ask the store again: another poller may have decided meanwhile."""
         self._sent: dict[int, dict[str, list[Sent]]] = {}
         self._unsettled: dict[int, Incident] = {}
         """Those that are over, and some channel still has to hear it."""
         self._noted: dict[tuple[int, str], NotifyReason] = {}
         self._digested: set[tuple[str, str]] = set()
         self._since: datetime | None = None
-        self.configure(settings)
 
     def configure(self, settings: Settings) -> None:
         """Take other settings."""

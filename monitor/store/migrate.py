@@ -54,5 +54,7 @@ def _upgrade(engine: Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
     with explained(engine), engine.begin() as connection:
+        if engine.dialect.name == "postgresql":  # another poller may start at the same time: it then finds nothing left to do
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('monitor.migrate'))"))
         config.attributes["connection"] = connection
         command.upgrade(config, "head")
