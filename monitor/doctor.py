@@ -186,6 +186,8 @@ def _permissions(patient: Patient) -> Iterator[DoctorLine]:
         base = patient.config.parent if patient.config else patient.cwd
         refs = {key.secret for project in settings.projects for key in project.keys}
         refs |= {organization.admin_key for organization in settings.organizations}
+        refs |= {channel.url for channel in settings.channels}
+        refs |= {settings.dead_man_url} if settings.dead_man_url else set()
         files += [base / Path(ref.removeprefix("file:")) for ref in sorted(refs) if ref.startswith("file:") and "~" not in ref]
     for path in files:
         mode = _mode(path)

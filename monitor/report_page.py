@@ -75,7 +75,8 @@ class Facts:
     @property
     def missed(self) -> list[str]:
         """The projects that had less than was promised, worst first."""
-        spent = {project.name: self.budget(project.name).spent or 0 for project in self.projects}
+        budgets = {project.name: self.budget(project.name) for project in self.projects}
+        spent = {name: budget.spent or 0 for name, budget in budgets.items() if budget.counts.enough}
         return sorted((name for name, part in spent.items() if part > 1), key=lambda name: -spent[name])
 
 
@@ -205,9 +206,13 @@ def _headline(facts: Facts) -> Html:
 
 def _lead(facts: Facts) -> Html:
     """Whether the promise was kept, and how the week was, in two sentences."""
-    known = [project.name for project in facts.projects if facts.budget(project.name).counts.valid]
+    counts = {project.name: facts.budget(project.name).counts for project in facts.projects}
+    known = [name for name, each in counts.items() if each.enough]
+    few = [name for name, each in counts.items() if each.valid and not each.enough]
     kept, promise = len(known) - len(facts.missed), promise_of(facts.objective)
-    if not known:
+    if not known and few:
+        said = Html("There were too few checks in the last 28 days to say whether the promise was kept.")
+    elif not known:
         said = Html("Nothing was measured in the last 28 days.")
     elif kept == len(known):
         said = _h(
@@ -219,6 +224,8 @@ def _lead(facts: Facts) -> Html:
         who = "It did not keep" if len(known) == 1 else "None kept" if not kept else f"{kept} of {len(known)} kept"
         missed = f"; {_few(facts.missed)} did not" if kept else ""
         said = _h('<b class="bad">{who} the promised {promise}</b> over 28 days{missed}.', who=who, promise=promise, missed=missed)
+    if known and few:
+        said = _h("{said} Of {few} there were too few checks to say.", said=said, few=_few(few))
     number, going_on = len(facts.incidents), len(facts.open)
     if not number:
         week = "No incident this week."
@@ -233,7 +240,7 @@ def _numbers(facts: Facts) -> Html:
     """The week in five numbers."""
     usual = typical(facts.incidents)
     shown = [
-        (_percent(availability(facts.together(length)), facts.objective), f"available, {length.days} days", _css(facts, length))
+        (_counted(facts.together(length), facts.objective), f"available, {length.days} days", _css(facts, length))
         for length in WINDOWS[:2]
     ]
     shown += [
@@ -249,8 +256,9 @@ def _numbers(facts: Facts) -> Html:
 
 
 def _css(facts: Facts, length: timedelta) -> str:
-    part = availability(facts.together(length))
-    return "" if part is None else "good" if part >= facts.objective else "bad"
+    counts = facts.together(length)
+    part = availability(counts)
+    return "" if part is None or not counts.enough else "good" if part >= facts.objective else "bad"
 
 
 # What is broken, and what to do --------------------------------------------------------------------------------------------------
@@ -401,7 +409,7 @@ def _projects(facts: Facts) -> Html:
             _h(
                 '<td class="r nw {css}">{part}</td>',
                 css=_css(facts, length).replace("good", ""),
-                part=_percent(availability(facts.together(length)), facts.objective),
+                part=_counted(facts.together(length), facts.objective),
             )
             for length in WINDOWS
         ]
@@ -441,8 +449,8 @@ def _part(facts: Facts, name: str, length: timedelta) -> Html:
     short = level.since - (facts.now - length) > max(length / 20, timedelta(hours=12))
     return _h(
         '<td class="r nw {css}">{part}{since}</td>',
-        css="bad" if part is not None and part < facts.objective else "",
-        part=_percent(part, facts.objective),
+        css="" if not level.whole.enough else "bad" if part is not None and part < facts.objective else "",
+        part=_counted(level.whole, facts.objective),
         since=_h("<small>since {day}</small>", day=_day(level.since)) if short else NOTHING,
     )
 
@@ -451,6 +459,8 @@ def _budget(budget: Budget) -> Html:
     left, down = budget.left, budget.down
     if left is None or down is None or budget.spent is None:
         return Html('<span class="quiet">no data</span>')
+    if not budget.counts.enough:
+        return _h('<span class="quiet">{few}: {number}</span>', few=_TOO_FEW, number=budget.counts.valid)
     css = "over" if left < 0 else "low" if left < 0.25 else ""
     said = f"{floor(left * 100)} % left" if left >= 0 else f"{_number(budget.spent)} × the budget"
     return _h(
@@ -520,10 +530,11 @@ def _lane(facts: Facts, name: str, lane: Lane) -> Html:
     shown = []
     for length in WINDOWS:
         level = facts.levels.get(length, {}).get(name)
-        shown.append(availability(level.lanes[lane]) if level else None)
-    week, month, quarter = (_percent(part, facts.objective) for part in shown)
-    known = [part for part in shown if part is not None]
-    css = "quiet" if not known or min(known) == 1 else "bad" if shown[1] is not None and shown[1] < facts.objective else ""
+        shown.append(level.lanes[lane] if level else Counts())
+    week, month, quarter = (_counted(counts, facts.objective) for counts in shown)
+    known = [part for counts in shown if counts.enough and (part := availability(counts)) is not None]
+    missed = shown[1].enough and (availability(shown[1]) or 0) < facts.objective
+    css = "quiet" if not known or min(known) == 1 else "bad" if missed else ""
     more = _h("<small>{week} · {quarter}</small>", week=week, quarter=quarter) if len({week, month, quarter}) > 1 else NOTHING
     return _h('<td class="lane"><span class="{css}">{month}</span>{more}</td>', css=css, month=month, more=more)
 
@@ -588,6 +599,14 @@ _HOW = (
 
 def _percent(part: float | None, objective: float) -> str:
     return percent(part, digits_of(objective))
+
+
+_TOO_FEW = "too few checks"
+
+
+def _counted(counts: Counts, objective: float) -> str:
+    """The share that was good, or that there are too few checks to tell one."""
+    return _percent(availability(counts), objective) if counts.enough or not counts.valid else _TOO_FEW
 
 
 def _times(number: float) -> str:

@@ -85,13 +85,14 @@ def openai() -> Iterator[str]:
 
 
 def patient(
-    folder: Path, base_url: str, *, extra: str = "", env: dict[str, str] | None = None, database: str = "monitor.db"
+    folder: Path, base_url: str, *, extra: str = "", top: str = "", env: dict[str, str] | None = None, database: str = "monitor.db"
 ) -> Patient:
     """One project at `base_url`, everything else in order."""
     path = folder / "monitor.toml"
     path.write_text(f"""
 [monitor]
 database_url = "sqlite:///{folder / database}"
+{top}
 [monitor.dashboard]
 port = 0
 [monitor.metrics]
@@ -182,6 +183,18 @@ def test_files_that_everybody_may_read_or_change_are_named(tmp_path: Path, opena
     assert [(line.status, line.fix) for line in lines] == [
         (Status.WARNING, f"chmod o= {tmp_path / '.env'}"),
         (Status.ERROR, f"chmod o-w {tmp_path / 'monitor.toml'}"),
+    ]
+
+
+def test_the_addresses_of_channels_and_of_the_dead_man_are_secrets_as_keys_are(tmp_path: Path, openai: str) -> None:
+    someone = patient(tmp_path, openai, extra='[[channels]]\nname = "chat"\nurl = "file:chat"\n', top='dead_man_url = "file:alive"')
+    for name in ("chat", "alive"):
+        (tmp_path / name).write_text("json://127.0.0.1/x")
+        (tmp_path / name).chmod(0o644)
+    lines = of(examine(someone), "permissions")
+    assert [(line.status, line.fix) for line in lines] == [
+        (Status.WARNING, f"chmod o= {tmp_path / 'alive'}"),
+        (Status.WARNING, f"chmod o= {tmp_path / 'chat'}"),
     ]
 
 

@@ -146,7 +146,7 @@ def test_it_begins_with_how_things_stand(projects: list[ProjectStatus], headline
             "1 of 2 kept the promised 99.9 % over 28 days; a did not. One incident this week, still open.",
         ),
         (
-            facts(objective=0.5, levels=levels(checkout=level(6, 4)), incidents=[incident(id=3, resolved_at=NOW)] * 2),
+            facts(objective=0.5, levels=levels(checkout=level(60, 40)), incidents=[incident(id=3, resolved_at=NOW)] * 2),
             "It kept the promised 50 % over 28 days. 2 incidents this week, all over.",
         ),
     ],
@@ -193,7 +193,7 @@ def test_the_worst_project_stands_first() -> None:
         ((999_999, 1), "99.99 %"),  # never rounded up to all of it
         ((999, 1), "99.90 %"),
         ((9_989, 11), "99.89 %"),
-        ((0, 10), "0.00 %"),
+        ((0, 100), "0.00 %"),
     ],
 )
 def test_a_percentage_is_never_rounded_up(counts: tuple[int, int], shown: str) -> None:
@@ -226,6 +226,17 @@ def test_a_short_history_says_since_when() -> None:
     young = replace(level(1000), since=NOW - span("10d"))
     text = read(facts(levels=levels(checkout=young))).text("tbody")
     assert text.count("since 10 Nov") == 2  # of 28 and of 90 days, not of 7
+
+
+def test_too_few_checks_are_held_against_nobody() -> None:
+    few = facts(status("a"), status("b"), levels=levels(a=level(45, 4), b=level(9990, 1)))
+    text = read(few).text()
+    assert few.missed == []
+    assert "It kept the promised 99.9 % over 28 days. Of a there were too few checks to say." in text
+    assert "too few checks: 49" in text
+    assert "91." not in text
+    alone = read(facts(status("a"), levels=levels(a=level(45, 4)))).text()
+    assert "There were too few checks in the last 28 days to say whether the promise was kept." in alone
 
 
 def test_lanes_are_shown_where_something_failed() -> None:

@@ -21,6 +21,10 @@ OBJECTIVE = 0.999
 """Where the configuration says nothing else."""
 
 
+ENOUGH = 50
+"""Valid checks below which a share is too rough to be held against a promise: of ten, one failure would be a tenth."""
+
+
 @dataclass(frozen=True, slots=True)
 class Counts:
     """Valid checks: those that were good and those that were not."""
@@ -32,6 +36,11 @@ class Counts:
     def valid(self) -> int:
         """All of them."""
         return self.ok + self.failed
+
+    @property
+    def enough(self) -> bool:
+        """Whether they are enough to say more than that there were some."""
+        return self.valid >= ENOUGH
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(self.ok + other.ok, self.failed + other.failed)
