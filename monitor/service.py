@@ -170,6 +170,7 @@ async def check_now(loaded: Loaded, targets: list[Target], plan: Inventory) -> l
     """Ask every target once, without recording, in the order of `targets`. For each failure of a key the few experiments are made
     that tell its causes apart, and sharpen its diagnosis.
     """
+    from monitor.domain.differential import same_key_elsewhere
     from monitor.openai_api.client import scrub_environment
     from monitor.openai_api.experiments import investigate
     from monitor.openai_api.probes import PROBES
@@ -205,7 +206,16 @@ async def check_now(loaded: Loaded, targets: list[Target], plan: Inventory) -> l
             project = next((one for one in plan.projects if one.name == each.target.project), None)
             key = next((one for one in project.keys if one.label == each.target.key), None) if project else None
             context = context_of(each, at=each.at, now=each.at, project=project, key=key)
-            diagnosis, _ = await investigate(client, each.failure, each, base, request(good) if good else None, context)
+            diagnosis, _ = await investigate(
+                client,
+                each.failure,
+                each,
+                base,
+                request(good) if good else None,
+                context,
+                same_key_as=same_key_elsewhere(each.target, plan.projects),
+                model=each.target.model or (project.models[0] if project and project.models else None),
+            )
             found.append((each, diagnosis))
     return found
 

@@ -353,3 +353,13 @@ def test_replay_reads_the_projects_that_were_asked_for(house: Path) -> None:
         done = monitor("replay", *wrong, cwd=house)
         assert (done.returncode, done.stdout) == (2, "")
         assert "No such project" in done.stderr
+
+
+def test_check_tells_that_a_dead_key_is_configured_twice(house: Path, api: str) -> None:
+    config = (house / "monitor.toml").read_text()
+    (house / "monitor.toml").write_text(config + config[config.index("[[projects]]") :].replace('"emulated"', '"copy"'))
+    (house / ".env").write_text("EMULATED_KEY=sk-proj-EMULATED-not-a-key-9999\n")
+    done = monitor("check", "--json", cwd=house)
+    causes = {line["project"]: line["diagnosis"]["cause"] for line in reversed(lines(done)) if line["diagnosis"]}
+    assert "The same key is configured for copy/backend too" in causes["emulated"]
+    assert "The same key is configured for emulated/backend too" in causes["copy"]
