@@ -53,6 +53,17 @@ def targets(engine: Engine, now: datetime, project: str | None = None) -> list[T
     return sorted((state.status(said) for state in states), key=_worst_first)
 
 
+def asked_of(engine: Engine, project: str | None = None) -> tuple[list[str], list[str]]:
+    """The keys and the models that are checked (of one project, or of all), sorted."""
+    t = tables.targets.c
+    query = sa.select(t.key, t.model).where(t.active == 1).distinct()
+    if project is not None:
+        query = query.join(tables.projects, tables.projects.c.id == t.project_id).where(tables.projects.c.name == project)
+    with reading(engine) as connection:
+        rows = connection.execute(query).all()
+    return sorted({key for key, _ in rows if key}), sorted({model for _, model in rows if model})
+
+
 def keys(engine: Engine, now: datetime, project: str | None = None) -> list[KeyStatus]:
     """Every configured key with its current health, worst first."""
     k = tables.keys.c

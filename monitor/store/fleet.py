@@ -199,18 +199,18 @@ def _active(*columns: Any) -> sa.Select[Any]:
 
 def _summed(now: datetime) -> sa.Select[Any]:
     """For each project and probe: how many targets, how many of them well, since when the last of those, the newest answer."""
-    t, s, well = tables.targets.c, tables.target_states.c, _well(now)
-    columns = (sa.func.count(), sa.func.sum(well), sa.func.max(sa.case((well == 1, s.since))), sa.func.max(s.last_at))
+    t, s, is_well = tables.targets.c, tables.target_states.c, well(now)
+    columns = (sa.func.count(), sa.func.sum(is_well), sa.func.max(sa.case((is_well == 1, s.since))), sa.func.max(s.last_at))
     return _active(t.project_id, t.probe, *columns).group_by(t.project_id, t.probe)
 
 
 def _not_well(now: datetime) -> sa.Select[Any]:
     t, s = tables.targets.c, tables.target_states.c
     state = (s[name] for name in codec.STATE_COLUMNS)
-    return _active(t.project_id, t.id, t.probe, t.interval, *state).where(_well(now) == 0).order_by(t.id)
+    return _active(t.project_id, t.id, t.probe, t.interval, *state).where(well(now) == 0).order_by(t.id)
 
 
-def _well(now: datetime) -> sa.Case[int]:
+def well(now: datetime) -> sa.Case[int]:
     """1 where a target is healthy, not suspect, and its answer as new as `fresh_health` asks; else 0."""
     t, s = tables.targets.c, tables.target_states.c
     age = sa.func.abs(sa.literal(to_us(now), Int) - s.last_at * 1000)

@@ -17,13 +17,13 @@ from monitor.domain.inventory import ProbeKind, Target
 from monitor.domain.observation import Verdict
 from monitor.domain.taxonomy import FailureKind, Lane
 from monitor.domain.timeline import Window, to_ms
-from monitor.store import codec, current, tables
+from monitor.store import codec, tables
 from monitor.store.dialect import Int
 from monitor.store.engine import reading
 from monitor.store.frames import frame
 from monitor.store.register import target_of
 from monitor.store.sketch import percentiles
-from monitor.store.status import EvidenceFilter, TargetStatus
+from monitor.store.status import EvidenceFilter
 from monitor.store.tables import FLEET, HOUR, LIMIT_STEP, MINUTE, PROBES, QUARTER
 
 if TYPE_CHECKING:
@@ -139,35 +139,6 @@ def rate_limit_trend(engine: Engine, window: Window, step: timedelta, project: s
         .order_by(at, p.name, c.failure)
     )
     return _asked(engine, query, "start", "project", "failure", "count")
-
-
-def model_matrix(engine: Engine, now: datetime) -> "pd.DataFrame":
-    """Project × model: `project, model, need` (required|denied), `listed` and `usable` (Health values, or None where not probed),
-    `failure`, `message`, `at`. Where several keys are probed, the worst.
-    """
-    asked: dict[tuple[str, str, str], dict[str, TargetStatus]] = defaultdict(dict)
-    for status in reversed(current.targets(engine, now)):  # worst last, so that it stays
-        target = status.target
-        if target.project and target.model:
-            need = "denied" if target.probe is ProbeKind.DENIED_MODEL else "required"
-            question = "listed" if target.probe is ProbeKind.MODEL_ACCESS else "usable"
-            asked[target.project, target.model, need][question] = status
-    return frame(
-        ("project", "model", "need", "listed", "usable", "failure", "message", "at"),
-        [(*place, *_matrix_row(answers)) for place, answers in sorted(asked.items())],
-    )
-
-
-def _matrix_row(answers: dict[str, TargetStatus]) -> tuple[Any, ...]:
-    listed, usable = answers.get("listed"), answers.get("usable")
-    worst = max(answers.values(), key=lambda status: (status.health.rank, status is usable))
-    return (
-        listed.health.value if listed else None,
-        usable.health.value if usable else None,
-        worst.failure.value if worst.failure else None,
-        worst.message if worst.failure or worst.suspect else None,
-        to_ms(worst.last_at) if worst.last_at else None,
-    )
 
 
 def transitions(engine: Engine, window: Window, project: str | None = None) -> "pd.DataFrame":

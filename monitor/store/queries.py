@@ -5,7 +5,7 @@ that returns a frame does.
 """
 
 from monitor.store.changes import find as changes
-from monitor.store.current import data_version, effective_config, heartbeat, keys, targets
+from monitor.store.current import asked_of, data_version, effective_config, heartbeat, keys, targets
 from monitor.store.fleet import fleet, project
 from monitor.store.history import (
     check_counts,
@@ -14,7 +14,6 @@ from monitor.store.history import (
     latency_trend,
     limits_history,
     limits_now,
-    model_matrix,
     observation,
     observations,
     probe_cost,
@@ -26,6 +25,7 @@ from monitor.store.incidents import open_ones as open_incidents
 from monitor.store.incidents import record as incident
 from monitor.store.incidents import similar as similar_incidents
 from monitor.store.intents import waiting as waiting_intents
+from monitor.store.matrix import model_matrix
 from monitor.store.organization import cost_rows as costs
 from monitor.store.organization import matches as key_matches
 from monitor.store.organization import names as organizations
@@ -52,6 +52,7 @@ __all__ = [
     "ProjectStatus",
     "TargetStatus",
     "active_silences",
+    "asked_of",
     "changes",
     "check_counts",
     "costs",

@@ -182,6 +182,11 @@ def targets(at: datetime, name: str | None = None) -> list[TargetStatus]:
     return cast("list[TargetStatus]", _asked("targets", _minute(at), name))
 
 
+def asked_of(name: str | None = None) -> tuple[list[str], list[str]]:
+    """The keys and the models that are checked (of one project)."""
+    return cast("tuple[list[str], list[str]]", _asked("asked_of", name))
+
+
 def keys(at: datetime, name: str | None = None) -> list[KeyStatus]:
     """Every key (of one project), worst first."""
     return cast("list[KeyStatus]", _asked("keys", _minute(at), name))
@@ -222,9 +227,9 @@ def limits_now(name: str | None = None) -> "pd.DataFrame":
     return _table("limits_now", name)
 
 
-def model_matrix(at: datetime) -> "pd.DataFrame":
-    """Project × model."""
-    return _table("model_matrix", _minute(at))
+def model_matrix(at: datetime, name: str | None = None) -> "pd.DataFrame":
+    """Project × model (of one project)."""
+    return _table("model_matrix", _minute(at), name)
 
 
 def transitions(window: Window, name: str | None = None) -> "pd.DataFrame":

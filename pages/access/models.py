@@ -2,13 +2,14 @@
 
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from monitor.domain.health import Health
 from monitor.domain.taxonomy import FailureKind
 from monitor.ui import blocks, data, filters
 from monitor.ui.blocks import lamp
-from monitor.ui.format import age, escape, link, plural, title, viewer_zone
+from monitor.ui.format import age, csv_of, escape, link, plural, title, viewer_zone
 
 blocks.guard()
 blocks.renew()
@@ -82,23 +83,28 @@ shown = [row for row in rows if ill(row)] if only_ill else rows
 if not shown:
     blocks.empty("Nothing to show with these filters.", "Every model is as it should be, or no project and model fit.")
     st.stop()
-models = sorted({row["model"] for row in shown})
 held = {(row["project"], row["model"]): row for row in sorted(shown, key=lambda row: not ill(row), reverse=True)}
-order = sorted(
-    {row["project"] for row in shown}, key=lambda name: (not any(ill(row) for row in shown if row["project"] == name), name)
-)
+worst = {row["project"] for row in shown if ill(row)}
+order = sorted({row["project"] for row in shown}, key=lambda name: (name not in worst, name))
 window = filters.window_name()
+box = st.container()
+page = order[filters.rows(len(order))]
+models = sorted({row["model"] for row in shown if row["project"] in set(page)})
 lines = []
-for name in order:
+for name in page:
     cells = [cell(held.get((name, each))) for each in models]
     lines.append((blocks.project_link(name, window), *cells))
-blocks.table([("Project", "nw"), *((each, "") for each in models)], lines, css="mx")
-blocks.show(
+with box:
+    blocks.table([("Project", "nw"), *((each, "") for each in models)], lines, css="mx")
+left, right = st.columns([3, 1], vertical_alignment="center")
+with right, st.container(horizontal=True, horizontal_alignment="right"):
+    st.download_button("Download CSV", lambda: csv_of(pd.DataFrame(shown)), "models.csv", "text/csv", on_click="ignore")
+left.html(
     '<span class="soft">“Usable” is proved by a small paid call, “listed” only by the free list of models: a model can be '
     "listed and still be refused. A dot: not asked for by this project.</span>"
 )
 
-failures = [row for row in shown if row["failure"] or row["message"] or ill(row)]
+failures = [row for row in shown if row["project"] in set(page) and (row["failure"] or row["message"] or ill(row))]
 if failures:
     blocks.heading("What OpenAI said", "the worst answer of each")
     blocks.table(

@@ -23,15 +23,14 @@ blocks.show(
     '<div class="verdict">Evidence<span class="then">Every answer as it came, newest first. '
     "Click one to see all of it.</span></div>"
 )
-targets = data.targets(now)
 one, two, three, four, five = st.columns(5)
 with one:
     project = filters.project(now, every="All projects")
-mine = [status.target for status in targets if project is None or status.target.project == project]
+keys, models = data.asked_of(project)
 with two:
-    key = filters.choice("key", "Key", sorted({each.key for each in mine if each.key}), every="All keys", free=True)
+    key = filters.choice("key", "Key", keys, every="All keys", free=True)
 with three:
-    model = filters.choice("model", "Model", sorted({each.model for each in mine if each.model}), every="All models", free=True)
+    model = filters.choice("model", "Model", models, every="All models", free=True)
 with four:
     probe = filters.choice("probe", "Check", [each.value for each in ProbeKind], every="All checks")
 with five:

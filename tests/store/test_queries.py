@@ -125,6 +125,23 @@ def test_targets_are_the_active_ones_worst_first(store: Store) -> None:
     assert (inference.limits, inference.limits_at) == (limits(0), START + span("15m"))
 
 
+def test_what_is_checked_is_listed_for_the_choices_of_a_page(store: Store) -> None:
+    tell(store)
+    keys, models = queries.asked_of(store.pages)
+    assert keys == sorted({check.target.key for check in CAST.checks if check.target.key})
+    assert models == sorted({check.target.model for check in CAST.checks if check.target.model})
+    mine = {check.target.model for check in CAST.checks if check.target.project == "search" and check.target.model}
+    assert queries.asked_of(store.pages, "search")[1] == sorted(mine)
+    assert queries.asked_of(store.pages, "nobody") == ([], [])
+
+
+def test_the_model_matrix_of_one_project_is_its_part_of_the_whole(store: Store) -> None:
+    tell(store)
+    whole = queries.model_matrix(store.pages, END)
+    mine = queries.model_matrix(store.pages, END, "checkout")
+    pd.testing.assert_frame_equal(mine, whole[whole["project"] == "checkout"].reset_index(drop=True))
+
+
 def test_keys_show_the_lamp_of_authentication(store: Store) -> None:
     tell(store)
     found = queries.keys(store.pages, END)
@@ -420,7 +437,7 @@ FRAMES: dict[str, Callable[[Engine, str], pd.DataFrame]] = {
     "lag_trend": lambda engine, name: queries.lag_trend(engine, HOUR),
     "observations": lambda engine, name: queries.observations(engine, HOUR, EvidenceFilter(project=name)),
 }
-NOT_FRAMES = {"data_version", "effective_config", "fleet", "heartbeat", "keys", "observation", "project", "targets"}
+NOT_FRAMES = {"asked_of", "data_version", "effective_config", "fleet", "heartbeat", "keys", "observation", "project", "targets"}
 TOLD_ELSEWHERE = {
     "incidents", "incident", "open_incidents", "similar_incidents", "deliveries", "silences", "active_silences", "waiting_intents",
 }  # fmt: skip
