@@ -20,6 +20,7 @@ def lines(engine: Engine, now: datetime) -> Iterator[dict[str, Any]]:
         "heartbeat": _time(beat.at if beat else None),
         "state": state,
         "demo": bool(beat and beat.demo),
+        "pollers": len(queries.sharing(engine).pollers) or int(state == "running"),
         "config_error": beat.config_error if beat else None,
     }
     worst: dict[str, int] = {}

@@ -17,6 +17,7 @@ from starlette.routing import Route
 from monitor import metrics, status
 from monitor.clock import Clock, SystemClock
 from monitor.config import Settings
+from monitor.domain.sharing import SHARDS
 from monitor.poller import Poller
 from monitor.store import queries
 from monitor.store.engine import Engine, StoreError, open_engine
@@ -43,6 +44,9 @@ def create_app(poller: Poller, engine: Engine, clock: Clock) -> Starlette:
             "data_age_seconds": round(age, 1),
             "store_error": poller.store_error,
             "config_error": poller.config_error,
+            "pollers": len(poller.share.held.pollers) or 1,
+            "shares": len(poller.share.held.shards) if poller.share.leases else SHARDS,
+            "leads": poller.share.held.leads,
         }
         return JSONResponse(said, 200 if well else 503)
 

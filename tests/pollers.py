@@ -112,7 +112,7 @@ class Scene:
         """What the living pollers hold, by their place in `processes`."""
         places = {str(process.pid): at for at, process in enumerate(self.processes)}
         with contextlib.suppress(StoreError):  # before the first has made its tables, and while the database is away
-            return {places[each.name.split(":")[1]]: each for each in leases.shares(self.engine)}
+            return {places[each.name.split(":")[1]]: each for each in leases.sharing(self.engine).pollers}
         return {}
 
     def wait(self, until: Callable[[], bool], seconds: float = 60) -> float:

@@ -21,6 +21,7 @@ from monitor.store.errors import Problem, StoreError
 from monitor.store.tables import leases, pollers
 
 _ALL = (LEADER, *range(SHARDS))
+UNATTENDED = timedelta(seconds=30)
 _FORGOTTEN = timedelta(days=1)
 _NOW: sa.ColumnElement[int] = sa.cast(sa.func.extract("epoch", sa.func.clock_timestamp()) * 1000, sa.BigInteger)
 
@@ -45,6 +46,16 @@ class PollerShare:
     name: str
     shards: int
     leads: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Sharing:
+    """How the work is divided."""
+
+    pollers: tuple[PollerShare, ...]
+    """Those that live, the leader first; none where one poller needs no lease."""
+    unattended: int
+    """Shards that nobody has held for `UNATTENDED`: what they watch is not checked."""
 
 
 def shared(engine: Engine) -> bool:
@@ -114,7 +125,7 @@ class Leases:
 
     def _put(self, connection: Connection, shards: Collection[int], holder: str | None) -> None:
         if shards:
-            until = _NOW + self._term if holder else sa.null()
+            until = _NOW + self._term if holder else _NOW
             connection.execute(sa.update(leases).where(leases.c.shard.in_(shards)).values(holder=holder, until=until))
 
     def held(self, connection: Connection, shards: Collection[int]) -> set[int]:
@@ -138,22 +149,24 @@ class Leases:
         """Hand everything over and go. Raises `StoreError`."""
         with writing(self._engine) as connection:
             connection.execute(sa.delete(pollers).where(pollers.c.name == self.holder))
-            connection.execute(sa.update(leases).where(leases.c.holder == self.holder).values(holder=None, until=None))
+            connection.execute(sa.update(leases).where(leases.c.holder == self.holder).values(holder=None, until=_NOW))
 
 
-def shares(engine: Engine) -> list[PollerShare]:
-    """Who lives and how much each holds, the leader first; empty where one poller needs no lease."""
+def sharing(engine: Engine) -> Sharing:
+    """How the work is divided now."""
     if not shared(engine):
-        return []
+        return Sharing((), 0)
     p, c = pollers.c, leases.c
     with reading(engine) as connection:
         living = connection.execute(sa.select(p.name).where(p.until > _NOW)).scalars().all()
-        rows = connection.execute(sa.select(c.shard, c.holder).where(c.until > _NOW)).all()
+        rows = connection.execute(sa.select(c.shard, c.holder).where(c.holder.is_not(None), c.until > _NOW)).all()
+        alone = sa.select(sa.func.count()).where(c.shard != LEADER, c.until < _NOW - _ms(UNATTENDED))
+        unattended = connection.execute(alone).scalar_one()
     found = [
         PollerShare(one, sum(1 for shard, holder in rows if holder == one and shard != LEADER), (LEADER, one) in rows)
         for one in living
     ]
-    return sorted(found, key=lambda each: (not each.leads, each.name))
+    return Sharing(tuple(sorted(found, key=lambda each: (not each.leads, each.name))), unattended)
 
 
 def _ours(holder: str, shards: Collection[int]) -> sa.Select[Any]:

@@ -25,6 +25,7 @@ from monitor.store.incidents import open_ones as open_incidents
 from monitor.store.incidents import record as incident
 from monitor.store.incidents import similar as similar_incidents
 from monitor.store.intents import waiting as waiting_intents
+from monitor.store.leases import PollerShare, Sharing, sharing
 from monitor.store.matrix import model_matrix
 from monitor.store.organization import cost_rows as costs
 from monitor.store.organization import matches as key_matches
@@ -49,7 +50,9 @@ __all__ = [
     "EvidenceFilter",
     "Heartbeat",
     "KeyStatus",
+    "PollerShare",
     "ProjectStatus",
+    "Sharing",
     "TargetStatus",
     "active_silences",
     "asked_of",
@@ -79,6 +82,7 @@ __all__ = [
     "probe_cost",
     "project",
     "rate_limit_trend",
+    "sharing",
     "silences",
     "similar_incidents",
     "strips",

@@ -173,6 +173,7 @@ class Writer:
                 tokens[place] += codec.whole(seen.tokens) or 0
         if requests:
             with writing(self._engine) as connection:
+                meta.alone(connection)
                 self._statements.use.run(connection, [(*place, count, tokens[place]) for place, count in requests.items()])
                 meta.bump(connection)
             self._memory.spend(requests, tokens)

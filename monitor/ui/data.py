@@ -25,7 +25,7 @@ from monitor.store import intents, queries, slo
 from monitor.store.engine import Engine, open_engine, parse
 from monitor.store.intents import Intent, Kind
 from monitor.store.outbox import DeliveryRow
-from monitor.store.queries import EffectiveConfig, EvidenceFilter, Heartbeat, KeyStatus, ProjectStatus, TargetStatus
+from monitor.store.queries import EffectiveConfig, EvidenceFilter, Heartbeat, KeyStatus, ProjectStatus, Sharing, TargetStatus
 from monitor.store.slo import Level
 
 if TYPE_CHECKING:
@@ -148,6 +148,11 @@ def _minute(at: datetime) -> datetime:
 def heartbeat() -> Heartbeat | None:
     """The poller's newest proof of life, or None where none ever ran."""
     return cast("Heartbeat | None", _asked("heartbeat"))
+
+
+def sharing() -> Sharing:
+    """How several pollers divide the work; of one that is alone, nothing."""
+    return cast("Sharing", _asked("sharing"))
 
 
 def silent(at: datetime) -> bool:

@@ -6,6 +6,7 @@ import plotly
 import streamlit as st
 
 from monitor import __version__
+from monitor.domain.sharing import SHARDS
 from monitor.domain.timeline import Window
 from monitor.ui import blocks, charts, data, filters, panels
 from monitor.ui.format import age, clock, escape, milliseconds, number, span, viewer_zone
@@ -16,12 +17,14 @@ blocks.guard()
 blocks.renew()
 now, zone = data.now(), viewer_zone()
 window, chosen = filters.window(now), filters.window_name()
-beat, config = data.heartbeat(), data.effective_config()
+beat, config, sharing = data.heartbeat(), data.effective_config(), data.sharing()
 
 if beat is None:
     first, css = "The poller has never run.", "failing"
 elif beat.late(now):
     first, css = f"The poller has been silent for {span((now - beat.at).total_seconds())}.", "failing"
+elif sharing.unattended:
+    first, css = f"{sharing.unattended} of {SHARDS} parts of the targets are checked by no poller.", "failing"
 elif beat.config_error:
     first, css = "The poller runs with an older configuration.", "degraded"
 elif beat.lag_p99_ms is not None and beat.lag_p99_ms > 5_000:
@@ -38,6 +41,12 @@ if beat is not None:
             ("Checks start late by", milliseconds(beat.lag_p99_ms), "99 of 100 start sooner"),
             ("Version", beat.version, "of the poller"),
         ]
+    )
+if sharing.pollers:
+    blocks.heading("Who checks what", f"the targets in {SHARDS} parts; a poller's part goes on with the others when it dies")
+    blocks.table(
+        [("Poller", "nw"), ("Parts", "r"), ("", "")],
+        [(escape(each.name), number(each.shards), "leads: keeps the incidents" if each.leads else "") for each in sharing.pollers],
     )
 
 step = data.bars(window)
