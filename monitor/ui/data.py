@@ -110,9 +110,9 @@ def drawn(name: str, at: datetime, key: tuple[Any, ...], make: Callable[[], T]) 
 
 
 _paces: dict[str, tuple[float, int]] = {}
-_PACE, _LONGEST_PACE = 20, 5.0
-"""What took a tenth of a second is good for two, and nothing for longer than five: however much is written and however many look,
-the fleet takes a twentieth of a processor, and a small one is always new.
+_PACE, _CHEAP, _LONGEST_PACE = 20, 0.03, 5.0
+"""For each second that it took beyond the cheap ones, an answer is good for twenty, but never for longer than five: however much
+is written and however many look, the fleet takes a small part of a processor, and a small fleet is always new.
 """
 
 
@@ -127,7 +127,7 @@ def _fleet(url: str, version: int, at: datetime) -> list[ProjectStatus]:
     began = time.monotonic()
     found = queries.fleet(_engine(url), at)
     ended = time.monotonic()
-    _paces[url] = ended + min(_LONGEST_PACE, _PACE * (ended - began)), version
+    _paces[url] = ended + min(_LONGEST_PACE, _PACE * max(0.0, ended - began - _CHEAP)), version
     return found
 
 

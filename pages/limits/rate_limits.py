@@ -54,7 +54,8 @@ if total:
     sums = trend.groupby(["project", "failure"])["count"].sum().sort_values(ascending=False).reset_index()
     newest = trend.groupby(["project", "failure"])["start"].max()
     rows = []
-    for row in sums.to_dict("records"):
+    box = st.container()
+    for row in sums.iloc[filters.rows(len(sums))].to_dict("records"):
         kind = FailureKind(row["failure"])
         last = newest[row["project"], row["failure"]].to_pydatetime() + step
         rows.append(
@@ -77,7 +78,8 @@ if total:
         ("Who mends it", ""),
         ("", "r nw"),
     ]
-    blocks.table(columns, rows)
+    with box:
+        blocks.table(columns, rows)
 
 blocks.heading("Headroom now", "as OpenAI's headers said with the last answer; unknown is neither zero nor endless")
 if limits.empty:
