@@ -248,9 +248,10 @@ def correlate(
     for cause, members in fresh:
         if not _is_ripe(cause, members, fleet, now):
             continue
-        before = next((each for each in lately if each.cause.key == cause.key and _is_recent(each, now)), None)
+        before = next((each for each in lately if _is_recent(each, now) and _comes_back(each, cause, members, fleet)), None)
         if before is not None:
-            changes.append(_reopened(before, members, fleet, now, describe))
+            wider = max(before.cause, cause, key=_reach)
+            changes.append(_reopened(before, wider, members, fleet, now, describe))
         else:
             changes.append(_opened(cause, members, fleet, now, describe))
     return [change for change in changes if change is not None]
@@ -372,9 +373,20 @@ def _updated(
     return Change(new, tuple(events)) if new != incident else None
 
 
-def _reopened(before: Incident, members: tuple[Ill, ...], fleet: Fleet, now: datetime, describe: Describe) -> Change:
+def _comes_back(before: Incident, cause: Cause, members: tuple[Ill, ...], fleet: Fleet) -> bool:
+    """Whether it is the same trouble again. A platform that is half up shows now at one host and now at all of them."""
+    if before.cause.key == cause.key:
+        return True
+    if cause.lane not in (Lane.SERVER, Lane.NETWORK) or before.cause.lane is not cause.lane:
+        return False
+    if _reach(before.cause) > _reach(cause):
+        return all(_covers(before, one, fleet) for one in members)
+    return _reach(before.cause) < _reach(cause) and before.cause.scope is cause.scope
+
+
+def _reopened(before: Incident, cause: Cause, members: tuple[Ill, ...], fleet: Fleet, now: datetime, describe: Describe) -> Change:
     again = replace(before, resolved_at=None, reopened=before.reopened + 1, acknowledged_at=None, acknowledged_by=None)
-    change = _updated(again, before.cause, members, fleet, now, describe) or Change(again, ())
+    change = _updated(again, cause, members, fleet, now, describe) or Change(again, ())
     said = Event(now, EventKind.REOPENED, "It came back within a quarter of an hour.")
     return Change(change.incident, (said, *change.events))
 

@@ -261,3 +261,17 @@ def test_a_label_that_is_a_key_stands_in_no_title() -> None:
     (change,) = step([ill("p00/sk-proj-TEST-000-notakey-abcdefgh", K.AUTH_INVALID_KEY)])
     assert change.incident.title == "Key “sk-…efgh” of p00: key refused"
     assert "notakey" not in "".join(event.text for event in change.events)
+
+
+@pytest.mark.parametrize("first", ["", HOST])
+def test_a_platform_that_is_half_up_is_one_incident_whether_it_shows_at_one_host_or_at_all(first: str) -> None:
+    other = "https://eu.api.openai.com/v1"
+    fleet = Fleet.of([project("p00"), project("q00", base_url=other)])
+    at_one = [ill("p00/web", K.SERVER_ERROR), ill(HOST, K.SERVER_ERROR, ProbeKind.CONTROL)]
+    at_all = [*at_one, ill("q00/web", K.SERVER_ERROR), ill(other, K.SERVER_ERROR, ProbeKind.CONTROL)]
+    then, again = (at_one, at_all) if first else (at_all, at_one)
+    (one,) = stored(correlate(then, fleet, [], [], NOW, describe))
+    assert one.cause.subject == first
+    over = replace(one, resolved_at=NOW, ill=0)
+    (change,) = correlate(again, fleet, [], [over], NOW + timedelta(minutes=5), describe)
+    assert (change.incident.id, change.incident.reopened, change.incident.cause.subject) == (one.id, 1, "")
