@@ -1,4 +1,4 @@
-"""One contract, every backend: a test that takes `url` or `store` runs on each of `BACKENDS`."""
+"""One contract, every backend: a test that takes `url` or `store` runs on each of `BACKENDS`; what is about files says so."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,9 +9,12 @@ from sqlalchemy import Engine
 
 from monitor.store.engine import open_engine
 from monitor.store.record import Writer
+from tests.postgres import Server, postgresql, server
 from tests.store.helpers import new_store, sqlite_url
 
-BACKENDS = ("sqlite",)
+__all__ = ["postgresql", "server"]
+
+BACKENDS = ("sqlite", "postgresql")
 
 
 @dataclass
@@ -25,14 +28,36 @@ class Store:
 
 
 @pytest.fixture(params=BACKENDS)
-def url(tmp_path: Path) -> str:
-    """Where an empty database may be made."""
-    return sqlite_url(tmp_path / "monitor.db")
+def backend(request: pytest.FixtureRequest) -> str:
+    """Where the test is to run."""
+    return str(request.param)
 
 
 @pytest.fixture
-def store(url: str) -> Iterator[Store]:
+def url(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> str:
+    """Where an empty database may be made."""
+    return sqlite_url(tmp_path / "monitor.db") if backend == "sqlite" else str(request.getfixturevalue("postgresql"))
+
+
+@pytest.fixture
+def store(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Store]:
     """An empty store."""
+    if backend == "sqlite":
+        yield from _store(sqlite_url(tmp_path / "monitor.db"))
+        return
+    running: Server = request.getfixturevalue("server")
+    url = running.migrated()
+    yield from _store(url)
+    running.drop(url)
+
+
+@pytest.fixture
+def file_store(tmp_path: Path) -> Iterator[Store]:
+    """An empty store in an SQLite file, for what is about files."""
+    yield from _store(sqlite_url(tmp_path / "monitor.db"))
+
+
+def _store(url: str) -> Iterator[Store]:
     engine, writer = new_store(url)
     pages = open_engine(url, readonly=True)
     yield Store(url, engine, writer, pages)
