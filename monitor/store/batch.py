@@ -1,9 +1,10 @@
 """One batch of observations inside its transaction, and what the writer remembers between batches."""
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -135,7 +136,25 @@ class Batch:
         self._requests: Counter[tuple[int, int, int]] = Counter()
         self._tokens: Counter[tuple[int, int, int]] = Counter()
 
-    def add(self, seen: Observation) -> tuple[HealthState, Transition | None, timedelta | None]:
+    def answers_of(self, told: Sequence[Observation]) -> list[int]:
+        """The rows of what these answers say, new where nobody ever said it.
+
+        All at once and in the order of their digests: two pollers that learn the same would else wait for each other.
+        """
+        known, shapes = self._memory.answers, [codec.shape(seen) for seen in told]
+        unknown = {shape: codec.answer_row(shape) for shape in set(shapes) if shape not in known}
+        rows = sorted({row[0]: row for row in unknown.values()}.values(), key=itemgetter(0))
+        self._statements.answers.run(self._connection, rows)
+        numbers: dict[bytes, int] = {}
+        c = answers.c
+        for first in range(0, len(rows), 5000):
+            digests = [row[0] for row in rows[first : first + 5000]]
+            found = self._connection.execute(sa.select(c.digest, c.id).where(c.digest.in_(digests)))
+            numbers |= {bytes(digest): number for digest, number in found}
+        self._answers = {shape: numbers[row[0]] for shape, row in unknown.items()}
+        return [known.get(shape) or self._answers[shape] for shape in shapes]
+
+    def add(self, seen: Observation, answer_id: int) -> tuple[HealthState, Transition | None, timedelta | None]:
         """Fold one observation: the state after it, the change it made, and when to look again."""
         register = self._memory.register
         target = register.targets.get(seen.target) or self._admitted.admit(register, self._connection, seen.target, self._now)
@@ -146,7 +165,6 @@ class Batch:
             at = self._free(number, at)
         if at != asked or seen.at.microsecond % 1000:
             seen = replace(seen, at=from_ms(at))  # the fold sees the time that is stored, or a restart would remember another
-        answer_id = self._answer(seen)
         policy = self._policies.of_project.get(seen.target.project or "", self._policies.default)
         state, transition = advance(known.state, seen, policy)
         taken = state is not known.state
@@ -164,23 +182,12 @@ class Batch:
     def _free(self, number: int, at: int) -> int:
         """The first millisecond from `at` on without a raw row of the target: a late answer must not replace another."""
         c = observations.c
-        query = sa.select(c.at).where(c.target_id == number, c.at >= at).order_by(c.at).limit(1000)
+        query = sa.select(c.at).where(c.target_id == number, c.at.between(at, at + 999))
         taken = set(self._connection.execute(query).scalars())
         taken.update(row[1] for row in self._raw if row[0] == number)
         while at in taken:
             at += 1
         return at
-
-    def _answer(self, seen: Observation) -> int:
-        """The row of what this answer says, new where nobody ever said it."""
-        shape = codec.shape(seen)
-        number = self._memory.answers.get(shape) or self._answers.get(shape)
-        if number is None:
-            row = codec.answer_row(shape)
-            self._statements.answers.run(self._connection, [row])
-            found = self._connection.execute(sa.select(answers.c.id).where(answers.c.digest == row[0]))
-            number = self._answers[shape] = int(found.scalar_one())
-        return number
 
     def _keep(self, seen: Observation, target: TargetRow, at: int, answer_id: int, *, repeated: bool) -> None:
         number, project_id, probe = target.id, target.project_id, target.probe
@@ -206,9 +213,9 @@ class Batch:
         do.counts.write(connection, self._counts)
         do.states.run(connection, [self._state_row(number) for number in sorted(self._shown)])
         do.limits.run(connection, list(self._limits.values()))
-        do.limit_buckets.run(connection, self._limit_rows)
+        do.limit_buckets.run(connection, sorted(self._limit_rows, key=itemgetter(0, 1, 2)))
         do.transitions.run(connection, self._transitions)
-        do.use.run(connection, [(*place, count, self._tokens[place]) for place, count in self._requests.items()])
+        do.use.run(connection, [(*place, count, self._tokens[place]) for place, count in sorted(self._requests.items())])
 
     def _state_row(self, number: int) -> tuple[Any, ...]:
         known, seen = self._known[number], self._shown[number]

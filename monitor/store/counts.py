@@ -8,7 +8,7 @@ from sqlalchemy import Connection, Engine
 from monitor.domain.observation import Verdict
 from monitor.domain.taxonomy import FailureKind
 from monitor.store import dialect
-from monitor.store.sketch import ONE, bin_of, merge
+from monitor.store.sketch import LONG, ONE, bin_of, compact, merge
 from monitor.store.tables import FLEET, MINUTE, buckets, failures
 
 Place = tuple[int, int, int]
@@ -66,6 +66,7 @@ def _gain(cells: dict[Place, Gain], place: Place, gain: Gain) -> None:
 
 class _Statements(NamedTuple):
     cells: dialect.Batch
+    compact: dialect.Batch
     failures: dialect.Batch
 
 
@@ -75,32 +76,39 @@ class CountsWriter:
     def __init__(self, engine: Engine) -> None:
         self._statements = {
             grain: _Statements(
-                dialect.upsert(engine, buckets[grain], add=["ok", "failed", "inconclusive"], put=["sketch"]),
+                dialect.upsert(engine, buckets[grain], add=["ok", "failed", "inconclusive"], join=["sketch"]),
+                dialect.update(engine, buckets[grain], ["sketch"], *_KEY),
                 dialect.upsert(engine, failures[grain], add=["count"]),
             )
             for grain in buckets
         }
 
     def write(self, connection: Connection, counts: Counts) -> None:
-        """Add them, in the order of the tables' keys: neighbours share pages."""
+        """Add them, in the order of the tables' keys: neighbours share pages, and two who write at once do not wait in a circle."""
         for grain, statements in self._statements.items():
-            cells = counts.cells(grain)
-            held = _sketches(connection, buckets[grain].name, cells)
+            cells = sorted(counts.cells(grain).items())
             statements.cells.run(
                 connection,
                 [
-                    (*place, ok, failed, inconclusive, merge(held.get(place), gained) or None)
-                    for place, (ok, failed, inconclusive, gained) in sorted(cells.items())
+                    (*place, ok, failed, inconclusive, merge(None, gained) or None)
+                    for place, (ok, failed, inconclusive, gained) in cells
                 ],
             )
+            # The rows just written are ours until the commit: nobody else can join to a sketch while it is made shorter.
+            long = _long_sketches(connection, buckets[grain].name, [place for place, _ in cells])
+            statements.compact.run(connection, [(compact(held), *place) for place, held in long])
             statements.failures.run(connection, [(*place, count) for place, count in sorted(counts.failures(grain).items())])
 
 
-def _sketches(connection: Connection, table: str, places: Iterable[Place]) -> dict[Place, bytes]:
-    """The sketches that these buckets hold already."""
+_KEY = ("start", "project_id", "probe")
+
+
+def _long_sketches(connection: Connection, table: str, places: Iterable[Place]) -> list[tuple[Place, bytes]]:
+    """Those of these buckets whose sketches have grown beyond what is read fast, in the order of their places."""
     values = ",".join([f"({start},{project_id},{probe})" for start, project_id, probe in places])  # numbers: nothing to escape
     rows = connection.exec_driver_sql(
         f"WITH wanted(start, project_id, probe) AS (VALUES {values}) "  # noqa: S608
-        f"SELECT start, project_id, probe, sketch FROM wanted JOIN {table} USING (start, project_id, probe)"
+        f"SELECT start, project_id, probe, sketch FROM wanted JOIN {table} USING (start, project_id, probe) "
+        f"WHERE length(sketch) > {LONG}"
     )
-    return {(start, project_id, probe): held for start, project_id, probe, held in rows}
+    return sorted(((start, project_id, probe), held) for start, project_id, probe, held in rows)

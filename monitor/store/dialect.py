@@ -10,15 +10,32 @@ from sqlalchemy.dialects import postgresql, sqlite
 Int: sa.types.TypeEngine[int] = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 """Whole numbers of any size. STRICT tables of SQLite know INTEGER, REAL, TEXT and BLOB, and nothing else."""
 Real: sa.types.TypeEngine[float] = sa.Double().with_variant(sa.REAL(), "sqlite")
-Words: sa.types.TypeEngine[str] = sa.Text()
+
+
+class _Words(sa.types.TypeDecorator[str]):
+    """Text as PostgreSQL takes it: neither NUL nor half of a surrogate pair. Names to look for come from addresses too."""
+
+    impl = sa.Text
+    cache_ok = True
+
+    def process_bind_param(self, value: str | None, dialect: sa.Dialect) -> str | None:  # noqa: ARG002
+        if value is None or (value.isascii() and "\0" not in value):
+            return value
+        return value.encode("utf-8", "replace").decode("utf-8").replace("\0", "\N{REPLACEMENT CHARACTER}")
+
+
+Words: sa.types.TypeEngine[str] = sa.Text().with_variant(_Words(), "postgresql")
 Blob: sa.types.TypeEngine[bytes] = sa.LargeBinary()
+
+_PLACE = "place_"
+"""What the parameters that seek a row are called by, so that they differ from those that change it."""
 
 
 class Batch:
     """A statement compiled once, that takes tuples: a third of the cost of handing dictionaries to SQLAlchemy each time."""
 
     def __init__(self, engine: Engine, statement: sa.Insert | sa.Update, columns: Sequence[str]) -> None:
-        compiled = statement.compile(dialect=engine.dialect, column_keys=[name for name in columns if name != "row"])
+        compiled = statement.compile(dialect=engine.dialect, column_keys=[name for name in columns if not name.startswith(_PLACE)])
         self._sql = str(compiled)
         self._columns = tuple(columns)
         self._positional = compiled.positional
@@ -48,10 +65,11 @@ def insert_new(engine: Engine, table: Table) -> Any:
     return _inserting(engine)(table).on_conflict_do_nothing()
 
 
-def update(engine: Engine, table: Table, columns: Sequence[str], key: str) -> Batch:
-    """Change these columns of the row whose `key`, given last, is this."""
-    statement = sa.update(table).where(table.c[key] == sa.bindparam("row"))
-    return Batch(engine, statement, (*columns, "row"))
+def update(engine: Engine, table: Table, columns: Sequence[str], *keys: str) -> Batch:
+    """Change these columns of the rows whose `keys`, given last, are these."""
+    places = [_PLACE + key for key in keys]
+    statement = sa.update(table).where(*(table.c[key] == sa.bindparam(place) for key, place in zip(keys, places, strict=True)))
+    return Batch(engine, statement, (*columns, *places))
 
 
 def upsert(
@@ -59,14 +77,15 @@ def upsert(
     table: Table,
     *,
     add: Sequence[str] = (),
+    join: Sequence[str] = (),
     put: Sequence[str] = (),
     least: Sequence[str] = (),
     most: Sequence[str] = (),
     columns: Sequence[str] | None = None,
 ) -> Batch:
-    """Insert, or where the primary key is there: add to, replace, or keep the lesser or greater of the named columns.
+    """Insert, or where the primary key is there: add to, append to, replace, or keep the lesser or greater of the named columns.
 
-    A NULL beside a number counts as not known: the number wins.
+    A NULL beside a value counts as not known: the value wins.
     """
     columns = columns or tuple(table.columns.keys())
     on_sqlite = engine.dialect.name == "sqlite"
@@ -78,11 +97,17 @@ def upsert(
         return portable(sa.func.coalesce(old, now), sa.func.coalesce(now, old))  # type: ignore[no-any-return]
 
     changes: dict[str, Any] = {name: table.c[name] + new[name] for name in add}
+    changes |= {name: sa.func.coalesce(_joined(table.c[name], new[name]), new[name], table.c[name]) for name in join}
     changes |= {name: new[name] for name in put}
     changes |= {name: extreme(name, sa.func.min if on_sqlite else sa.func.least) for name in least}
     changes |= {name: extreme(name, sa.func.max if on_sqlite else sa.func.greatest) for name in most}
     keys = [column.name for column in table.primary_key]
     return Batch(engine, statement.on_conflict_do_update(index_elements=keys, set_=changes), columns)
+
+
+def _joined(old: ColumnElement[Any], new: ColumnElement[Any]) -> ColumnElement[Any]:
+    """Bytes after bytes, NULL where either is: SQLite keeps them all but calls the outcome text, which a BLOB column refuses."""
+    return sa.cast(old.op("||")(new), sa.LargeBinary)
 
 
 def _inserting(engine: Engine) -> Callable[[Table], Any]:

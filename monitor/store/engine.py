@@ -79,7 +79,8 @@ def _open_server(url: URL, *, readonly: bool) -> Engine:
             "keepalives_count": 2,
             "tcp_user_timeout": 8_000,
         },
-        execution_options={"postgresql_readonly": True} if readonly else {},
+        # A page that asks twice must see one moment of the store, as SQLite shows it.
+        execution_options={"postgresql_readonly": True, "isolation_level": "REPEATABLE READ"} if readonly else {},
     )
 
 
@@ -161,13 +162,12 @@ def explain(url: URL, error: Exception) -> StoreError:
     for prefix, (problem, text) in _WORDS.items():
         if name.startswith(prefix):
             return StoreError(problem, text.format(where=where))
-    if any(words in str(original) for words in _DOWN):
-        return StoreError(Problem.REFUSED, f"{where} takes no connections: {first_line}")
+    state = getattr(original, "sqlstate", None) or ""
+    for sign, (problem, text) in _SERVER_WORDS.items():
+        # A server that refuses the connection says why in words alone; later it gives a code.
+        if state.startswith(sign) if state else sign in str(original):
+            return StoreError(problem, text.format(where=where))
     return StoreError(Problem.OTHER, f"{where}: {first_line}")
-
-
-_DOWN = ("Connection refused", "the database system is", "No such file or directory")
-"""What PostgreSQL's client says of a server that is not running, is starting or is shutting down."""
 
 
 _WORDS = {
@@ -182,6 +182,47 @@ _WORDS = {
     "SQLITE_NOTADB": (Problem.NOT_A_DATABASE, "{where} is not a database: another file has that name, or it was overwritten"),
     "SQLITE_CORRUPT": (Problem.DAMAGED, "{where} is damaged or cut short: restore the newest backup, or move it away"),
     "SQLITE_CANTOPEN": (Problem.FOLDER, "{where} cannot be opened: does its folder exist, and may this user write there?"),
+}
+
+_DOWN = (Problem.REFUSED, "{where} takes no connections: the server is down, or is just starting")
+_GONE = (Problem.UNREACHABLE, "{where} cannot be reached: the server went down, or a firewall or a cut line is between")
+_SLOW = (Problem.LOCKED, "{where} did not answer in time: a statement waited too long for another one, or was cancelled")
+_CROWDED = (Problem.LOCKED, "{where} takes no more connections: raise max_connections, or close what else is connected")
+_FORBIDDEN = (Problem.FORBIDDEN, "{where} refuses this user: the poller needs to own its tables, pages need to read them")
+_UNKNOWN_USER = (Problem.FORBIDDEN, "{where} refuses the user or the password; the password stands in the URL or in PGPASSWORD")
+_SERVER_WORDS = {
+    "Connection refused": _DOWN,
+    "No such file or directory": _DOWN,
+    "the database system is": _DOWN,
+    "57P03": _DOWN,
+    "connection timeout": _GONE,
+    "timeout expired": _GONE,
+    "No route to host": _GONE,
+    "Network is unreachable": _GONE,
+    "server closed the connection": _GONE,
+    "connection is lost": _GONE,
+    "connection is closed": _GONE,
+    "57P": _GONE,
+    "08": _GONE,
+    "failed to resolve host": (Problem.UNREACHABLE, "{where}: there is no host of that name"),
+    "authentication failed": _UNKNOWN_USER,
+    "no password supplied": _UNKNOWN_USER,
+    "no pg_hba.conf entry": _UNKNOWN_USER,
+    'role "': _UNKNOWN_USER,
+    "28": _UNKNOWN_USER,
+    'database "': (Problem.MISSING, "{where}: the server has no such database; make it with `createdb`"),
+    "3D": (Problem.MISSING, "{where}: the server has no such database; make it with `createdb`"),
+    "connection slots": _CROWDED,
+    "too many": _CROWDED,
+    "53300": _CROWDED,
+    "53100": (Problem.FULL, "{where} cannot grow: the server's disk is full. Free some space; nothing that was stored is lost"),
+    "53": (Problem.FULL, "{where}: the server has run out of memory or disk"),
+    "25006": (Problem.READ_ONLY, "{where} is read-only: is it a replica? The poller needs the primary"),
+    "42501": _FORBIDDEN,
+    "57014": _SLOW,
+    "55P03": _SLOW,
+    "40": (Problem.LOCKED, "{where}: two writers waited for each other, and one had to give way; it is tried again"),
+    "XX001": (Problem.DAMAGED, "{where} is damaged: restore the newest backup"),
 }
 
 

@@ -28,33 +28,38 @@ def _revision(connection: Connection) -> str | None:
 
 def migrate(engine: Engine) -> None:
     """Bring the schema to this version, all or nothing. Raises `StoreError`, also when the database is from a newer version."""
-    with reading(engine) as connection:  # one look: another process may be migrating, and half of its work would look strange
-        revision = _revision(connection)
-        strangers = sa.inspect(connection).get_table_names() if revision is None else []
-    if revision == REVISIONS[-1]:
+    if current(engine) == REVISIONS[-1]:
         return
+    with explained(engine), engine.begin() as connection:
+        # One at a time: whoever waited here finds the work done. SQLite's transaction has locked the file already.
+        if connection.dialect.name == "postgresql":
+            connection.execute(sa.select(sa.func.pg_advisory_xact_lock(_LOCK)))
+        _refuse_strangers(connection)
+        _upgrade(connection)
+
+
+_LOCK = 0x6D6F6E69746F72
+"""An advisory lock's number, our own: the word `monitor`."""
+
+
+def _refuse_strangers(connection: Connection) -> None:
+    where = connection.engine.url.render_as_string(hide_password=True)
+    revision = _revision(connection)
+    if revision is None and (strangers := sa.inspect(connection).get_table_names()):
+        raise StoreError(Problem.NOT_A_DATABASE, f"{where} is another program's database (it has {', '.join(strangers[:3])})")
     if revision is not None and revision not in REVISIONS:
         raise StoreError(
             Problem.NEWER,
-            f"{engine.url.render_as_string(hide_password=True)} was written by a newer version of the monitor (schema {revision}, "
+            f"{where} was written by a newer version of the monitor (schema {revision}, "
             f"this one knows {REVISIONS[-1]}): upgrade the monitor, or use another database",
         )
-    if strangers:
-        raise StoreError(
-            Problem.NOT_A_DATABASE,
-            f"{engine.url.render_as_string(hide_password=True)} is another program's database (it has {', '.join(strangers[:3])})",
-        )
-    _upgrade(engine)
 
 
-def _upgrade(engine: Engine) -> None:
+def _upgrade(connection: Connection) -> None:
     from alembic import command
     from alembic.config import Config
 
     config = Config()
     config.set_main_option("script_location", str(FOLDER).replace("%", "%%"))
-    with explained(engine), engine.begin() as connection:
-        if engine.dialect.name == "postgresql":  # another poller may start at the same time: it then finds nothing left to do
-            connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtext('monitor.migrate'))"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -98,7 +98,8 @@ class Writer:
                     return []
             meta.alone(connection)
             batch = Batch(self._memory, self._statements, self._policies, connection, to_ms(now))
-            recorded = [Recorded(seen, *batch.add(seen)) for seen in observations]
+            answered = zip(observations, batch.answers_of(observations), strict=True)
+            recorded = [Recorded(seen, *batch.add(seen, answer_id)) for seen, answer_id in answered]
             batch.write()
             meta.bump(connection)
         batch.adopt()

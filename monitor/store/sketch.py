@@ -23,7 +23,7 @@ COUNTS = (*range(1, 97), *(128 << power for power in range(32)))
 """The counts that an entry can say, by the upper seven of its sixteen bits; greater ones take several entries."""
 
 _ENTRY = Struct("<H")
-_COMPACT_ABOVE = 256
+LONG = 256
 """Bytes; shorter sketches are left as they were joined."""
 
 
@@ -51,7 +51,7 @@ def sketch(latencies_ms: Iterable[float]) -> bytes:
 def merge(held: bytes | None, gained: bytes) -> bytes:
     """The sketch of both."""
     joined = held + gained if held else gained
-    return joined if len(joined) <= _COMPACT_ABOVE else compact(joined)
+    return joined if len(joined) <= LONG else compact(joined)
 
 
 def compact(data: bytes) -> bytes:

@@ -15,6 +15,8 @@ from tests.store.helpers import new_store, sqlite_url
 __all__ = ["postgresql", "server"]
 
 BACKENDS = ("sqlite", "postgresql")
+files_only = pytest.mark.parametrize("backend", ["sqlite"])
+"""For what is about SQLite's files, or its plans."""
 
 
 @dataclass
@@ -46,15 +48,7 @@ def store(backend: str, tmp_path: Path, request: pytest.FixtureRequest) -> Itera
         yield from _store(sqlite_url(tmp_path / "monitor.db"))
         return
     running: Server = request.getfixturevalue("server")
-    url = running.migrated()
-    yield from _store(url)
-    running.drop(url)
-
-
-@pytest.fixture
-def file_store(tmp_path: Path) -> Iterator[Store]:
-    """An empty store in an SQLite file, for what is about files."""
-    yield from _store(sqlite_url(tmp_path / "monitor.db"))
+    yield from _store(running.cleared())
 
 
 def _store(url: str) -> Iterator[Store]:

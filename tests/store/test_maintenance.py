@@ -18,7 +18,7 @@ from monitor.store import maintenance, queries, tables
 from monitor.store.engine import Problem, StoreError, open_engine, reading, writing
 from monitor.store.lock import WriterLock
 from monitor.store.record import Writer
-from tests.store.conftest import Store
+from tests.store.conftest import Store, files_only
 from tests.store.helpers import CHECKOUT, START, Keep, answer, inventory, limits, new_store, span, sqlite_url, story, targets
 
 ALWAYS = Window(START - timedelta(days=400), START + timedelta(days=400))
@@ -151,6 +151,7 @@ def test_pages_see_whole_batches_only_while_the_poller_writes(store: Store) -> N
 # --- backup --------------------------------------------------------------------------------------------------------------
 
 
+@files_only
 def test_a_backup_made_while_the_poller_writes_is_whole_and_ends(store: Store, tmp_path: Path) -> None:
     store.writer.record(story("401 500 " * 4000, every="1s", body="b" * 4000), START)
 
@@ -172,6 +173,7 @@ def test_a_backup_made_while_the_poller_writes_is_whole_and_ends(store: Store, t
     restored.dispose()
 
 
+@files_only
 def test_a_backup_can_be_recorded_into(store: Store, tmp_path: Path) -> None:
     store.writer.record(story("ok 401 401"), START)
     maintenance.backup(store.engine, tmp_path / "copy.db")
@@ -183,6 +185,7 @@ def test_a_backup_can_be_recorded_into(store: Store, tmp_path: Path) -> None:
     engine.dispose()
 
 
+@files_only
 def test_a_backup_never_overwrites(store: Store, tmp_path: Path) -> None:
     (tmp_path / "copy.db").write_text("precious")
     with pytest.raises(StoreError, match="already there"):
@@ -190,6 +193,7 @@ def test_a_backup_never_overwrites(store: Store, tmp_path: Path) -> None:
     assert (tmp_path / "copy.db").read_text() == "precious"
 
 
+@files_only
 def test_a_backup_into_no_folder_names_the_folder_and_not_the_database(store: Store, tmp_path: Path) -> None:
     with pytest.raises(StoreError) as caught:
         maintenance.backup(store.engine, tmp_path / "absent" / "copy.db")
@@ -212,6 +216,7 @@ except StoreError as error:
 """
 
 
+@files_only
 def test_a_backup_to_a_full_disk_leaves_no_half_of_a_file(store: Store, tmp_path: Path) -> None:
     store.writer.record(story("401*2000", every="1s"), START)
     target = tmp_path / "copies"
@@ -255,6 +260,7 @@ def test_what_is_wrong_is_found_and_named(store: Store, harm: str, words: str) -
     assert words in " / ".join(maintenance.check(store.engine))
 
 
+@files_only
 def test_a_page_that_rotted_on_the_disk_is_found(store: Store, tmp_path: Path) -> None:
     store.writer.record(story("401*3000", every="1s", body="b" * 50), START)
     store.engine.dispose()
@@ -367,6 +373,7 @@ def test_pruning_and_recording_at_once_hinder_neither(store: Store, tmp_path: Pa
     assert maintenance.check(store.engine) == []
 
 
+@files_only
 def test_an_empty_store_is_pruned_checked_and_copied(store: Store, tmp_path: Path) -> None:
     assert maintenance.prune(store.engine, START, Keep()) == maintenance.Pruned(0, finished=True)
     maintenance.backup(store.engine, tmp_path / "empty.db")

@@ -21,9 +21,10 @@ from monitor.store.intents import Intent
 from monitor.store.outbox import NewMessage, NotSent
 from monitor.store.record import Writer
 from monitor.store.status import EvidenceFilter
-from tests.store.conftest import Store
+from tests.store.conftest import Store, files_only
 from tests.store.helpers import START, Keep, answer, incident, inventory, opened, span
 
+pytestmark = files_only
 DAY = Window(START - span("1d"), START)
 HOUR = span("1h")
 HISTORY = {

@@ -494,6 +494,8 @@ HOSTILE = {
 
 @pytest.mark.parametrize("name", HOSTILE.values(), ids=HOSTILE.keys())
 def test_any_name_is_a_name_and_matches_itself_alone(store: Store, name: str) -> None:
+    if "\0" in name and store.engine.dialect.name == "postgresql":
+        pytest.skip("text without NUL is all that PostgreSQL stores, and the configuration refuses such a name")
     key = ApiKey(name, f"env:{name}", KeyKind.UNKNOWN, None)
     hostile = inventory(Project(name, models=(name,), keys=(key,)), "checkout", every="1h")
     store.writer.sync_inventory(hostile, START)

@@ -36,11 +36,19 @@ def count(engine: Engine, table: sa.Table) -> int:
 
 
 def everything(engine: Engine) -> dict[str, list[Any]]:
-    """Every row that a batch writes, but for the number of commits; sketches by what they say, in whatever order."""
+    """Every row that a batch writes, but for the number of commits; sketches and answers by what they say, in whatever order."""
     written = [tables.observations, tables.target_states, tables.limit_buckets, tables.probe_use]
     written += [*tables.buckets.values(), *tables.failures.values()]
     with reading(engine) as connection:
-        found = {table.name: [tuple(map(_said, row)) for row in connection.execute(sa.select(table))] for table in written}
+        a = tables.answers.c
+        digests = dict(connection.execute(sa.select(a.id, a.digest)).all())
+        found = {
+            table.name: [
+                tuple(digests.get(value) if name == "answer_id" else _said(value) for name, value in row._mapping.items())
+                for row in connection.execute(sa.select(table))
+            ]
+            for table in written
+        }
         t = tables.transitions.c
         found["transitions"] = [tuple(row) for row in connection.execute(sa.select(t.target_id, t.at, t.old, t.new, t.failure))]
     return found
