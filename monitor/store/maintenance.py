@@ -13,7 +13,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table
 
 from monitor.domain.timeline import to_ms
-from monitor.store import meta, migrate, tables
+from monitor.store import meta, migrate, partitions, tables
 from monitor.store.engine import Problem, StoreError, explain, reading, sqlite_path, writing
 from monitor.store.tables import FLEET, HOUR, MINUTE, QUARTER
 
@@ -201,6 +201,7 @@ def prune(engine: Engine, now: datetime, policy: RetentionPolicy, slices: int = 
     """Forget what is older than `policy`, at most `slices` short transactions of it. Transitions stay for ever."""
     rows = 0
     meta.put(engine, _PRUNED, str(to_ms(now - min(policy.observations, policy.failures, policy.minutes, policy.hours))))
+    partitions.keep(engine, now, max(policy.observations, policy.failures))
     for statement in _old(engine, now, policy):
         while True:
             if slices <= 0:

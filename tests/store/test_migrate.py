@@ -25,8 +25,12 @@ from tests.store.helpers import START, ProbeKind, incident, inventory, opened, s
 
 
 def test_the_migrated_schema_is_the_one_the_code_means(store: Store) -> None:
+    def ours(_item: object, name: str | None, *_: object) -> bool:
+        return not (name or "").startswith("observations_")  # PostgreSQL's partitions are not declared
+
     with reading(store.engine) as connection:
-        assert compare_metadata(MigrationContext.configure(connection), metadata) == []
+        found = compare_metadata(MigrationContext.configure(connection, opts={"include_object": ours}), metadata)
+    assert found == []
 
 
 def test_a_migrated_table_is_made_word_for_word_as_declared(tmp_path: Path) -> None:
