@@ -15,10 +15,11 @@ from monitor.domain.inventory import ProbeKind
 from monitor.domain.observation import Observation, Verdict
 from monitor.domain.timeline import from_ms, to_ms
 from monitor.store import codec, dialect
-from monitor.store.counts import Counts, CountsWriter
+from monitor.store.counts import OPEN, Counts, CountsWriter
 from monitor.store.engine import reading
 from monitor.store.register import Register, TargetRow
 from monitor.store.tables import (
+    DAY,
     FLEET,
     LIMIT_STEP,
     PROBES,
@@ -31,7 +32,6 @@ from monitor.store.tables import (
     transitions,
 )
 
-DAY = 86_400_000
 _PAID = frozenset({PROBES[ProbeKind.INFERENCE], PROBES[ProbeKind.DENIED_MODEL]})
 _MOST_ANSWERS = 20_000
 """Answers remembered; beyond, all are forgotten and looked up again."""
@@ -63,6 +63,8 @@ class Memory:
     def __init__(self, engine: Engine) -> None:
         self.known: dict[int, Known] = {}
         self.answers: dict[tuple[Any, ...], int] = {}
+        self.day = 0
+        """On which these answers were said: the next day they are looked up again, and so marked as used."""
         self.spent: Counter[tuple[int, int]] = Counter()
         """Requests of paid probes, by project and day; the tokens are in `tokens`."""
         self.tokens: Counter[tuple[int, int]] = Counter()
@@ -106,7 +108,9 @@ class Statements:
         *folded, flapping = codec.STATE_COLUMNS
         state_columns = ("target_id", *folded, "answer_id", "latency_us", "request_id", "retry_after", "hit", flapping)
         self.observations = dialect.insert(engine, observations)
-        self.answers = dialect.insert(engine, answers, ("digest", *codec.ANSWER_COLUMNS), ignore=True)
+        self.answers = dialect.upsert(
+            engine, answers, most=["used_at"], columns=("digest", *codec.ANSWER_COLUMNS, "used_at"), key=["digest"]
+        )
         self.counts = CountsWriter(engine)
         self.states = dialect.upsert(engine, target_states, put=state_columns[1:], columns=state_columns)
         self.limits = dialect.update(engine, target_states, ("limits", "limits_at"), "target_id")
@@ -124,6 +128,8 @@ class Batch:
         self._policies = policies
         self._connection = connection
         self._now = now
+        self._day = now - now % DAY
+        self._remembered = memory.answers if memory.day == self._day else {}
         self._admitted = Register()
         self._known: dict[int, Known] = {}
         self._shown: dict[int, Observation] = {}
@@ -141,10 +147,10 @@ class Batch:
 
         All at once and in the order of their digests: two pollers that learn the same would else wait for each other.
         """
-        known, shapes = self._memory.answers, [codec.shape(seen) for seen in told]
+        known, shapes = self._remembered, [codec.shape(seen) for seen in told]
         unknown = {shape: codec.answer_row(shape) for shape in set(shapes) if shape not in known}
         rows = sorted({row[0]: row for row in unknown.values()}.values(), key=itemgetter(0))
-        self._statements.answers.run(self._connection, rows)
+        self._statements.answers.run(self._connection, [(*row, self._day) for row in rows])
         numbers: dict[bytes, int] = {}
         c = answers.c
         for first in range(0, len(rows), 5000):
@@ -197,6 +203,8 @@ class Batch:
         else:
             evidence = codec.evidence(seen, repeated=repeated)
             self._raw.append((number, at, answer_id, 1, latency, processing, codec.clean(seen.request_id), evidence))
+        if at < self._now - OPEN:
+            return
         self._counts.add(project_id, probe, at, seen.verdict, seen.failure, seen.latency_ms)
         if seen.latency_ms is not None and project_id != FLEET:
             place = (project_id, at - at % DAY, probe)
@@ -237,7 +245,8 @@ class Batch:
         memory = self._memory
         memory.register.adopt(self._admitted)
         memory.known.update(self._known)
-        if len(memory.answers) > _MOST_ANSWERS:
+        if memory.day != self._day or len(memory.answers) > _MOST_ANSWERS:
             memory.answers.clear()
+            memory.day = self._day
         memory.answers.update(self._answers)
         memory.spend(self._requests, self._tokens)

@@ -9,8 +9,13 @@ from monitor.domain.observation import Verdict
 from monitor.domain.taxonomy import FailureKind
 from monitor.store import dialect
 from monitor.store.sketch import LONG, ONE, bin_of, compact, merge
-from monitor.store.tables import FLEET, MINUTE, buckets, failures
+from monitor.store.tables import DAY, FLEET, MINUTE, buckets, failures
 
+OPEN = 35 * DAY
+"""How late an answer may be recorded and still count. Before that, figures are closed: what was reported of a month stays so for
+ever. An answer that comes later is kept as evidence (its raw row) and counts in no bucket, limit or use of any grain. How late it
+is tells the `now` with which it is recorded: an import of old history, which brings its own time, counts.
+"""
 Place = tuple[int, int, int]
 """Start, project and probe of a bucket."""
 Gain = tuple[int, int, int, bytes]
@@ -38,6 +43,9 @@ class Counts:
             if failure is not None:
                 name = (start, owner, failure.value)
                 self._failures[name] = self._failures.get(name, 0) + 1
+
+    def __bool__(self) -> bool:
+        return bool(self._cells)
 
     def cells(self, grain: int) -> dict[Place, Gain]:
         """Gains at this width."""
@@ -85,6 +93,8 @@ class CountsWriter:
 
     def write(self, connection: Connection, counts: Counts) -> None:
         """Add them, in the order of the tables' keys: neighbours share pages, and two who write at once do not wait in a circle."""
+        if not counts:
+            return
         for grain, statements in self._statements.items():
             cells = sorted(counts.cells(grain).items())
             statements.cells.run(

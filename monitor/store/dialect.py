@@ -82,10 +82,11 @@ def upsert(
     least: Sequence[str] = (),
     most: Sequence[str] = (),
     columns: Sequence[str] | None = None,
+    key: Sequence[str] = (),
 ) -> Batch:
     """Insert, or where the primary key is there: add to, append to, replace, or keep the lesser or greater of the named columns.
 
-    A NULL beside a value counts as not known: the value wins.
+    `key` names another unique key to go by. A NULL beside a value counts as not known: the value wins.
     """
     columns = columns or tuple(table.columns.keys())
     on_sqlite = engine.dialect.name == "sqlite"
@@ -101,7 +102,7 @@ def upsert(
     changes |= {name: new[name] for name in put}
     changes |= {name: extreme(name, sa.func.min if on_sqlite else sa.func.least) for name in least}
     changes |= {name: extreme(name, sa.func.max if on_sqlite else sa.func.greatest) for name in most}
-    keys = [column.name for column in table.primary_key]
+    keys = key or [column.name for column in table.primary_key]
     return Batch(engine, statement.on_conflict_do_update(index_elements=keys, set_=changes), columns)
 
 

@@ -1,6 +1,7 @@
 """What happened: counts, percentiles and limits over time from buckets, and the raw observations as evidence.
 
-Each function chooses the coarsest buckets that its step allows, so that no chart reads raw history. Frames have the
+Each function chooses the coarsest buckets that its step allows, so that no chart reads raw history; where buckets of that width
+would be too many, or are no longer kept, the steps that come back are wider than asked (`grains.grain_of`). Frames have the
 documented columns also when they are empty; times are aware, UTC.
 """
 
@@ -18,19 +19,18 @@ from monitor.domain.observation import Verdict
 from monitor.domain.taxonomy import FailureKind, Lane
 from monitor.domain.timeline import Window, to_ms
 from monitor.store import codec, tables
-from monitor.store.dialect import Int
 from monitor.store.engine import reading
 from monitor.store.frames import frame
+from monitor.store.grains import buckets_of, grain_of, holds, project_id
 from monitor.store.register import target_of
 from monitor.store.sketch import percentiles
 from monitor.store.status import EvidenceFilter
-from monitor.store.tables import FLEET, HOUR, LIMIT_STEP, MINUTE, PROBES, QUARTER
+from monitor.store.tables import DAY, LIMIT_STEP, MINUTE, PROBES
 
 if TYPE_CHECKING:
     import pandas as pd
 
 _VERDICTS = ("ok", "failed", "inconclusive")
-_DAY = 86_400_000
 
 
 def failure_trend(engine: Engine, window: Window, step: timedelta, project: str | None = None) -> "pd.DataFrame":
@@ -38,24 +38,24 @@ def failure_trend(engine: Engine, window: Window, step: timedelta, project: str 
 
     Inconclusive answers count here too, under what they said. Without a project: all checks, control probes included.
     """
-    grain = _grain(_width(step))
-    failed = tables.failures[grain]
-    c, at = failed.c, _step(failed.c.start, step)
-    query = (
-        buckets_of(failed, window, grain, project, at, c.failure, sa.func.sum(c.count))
-        .group_by(at, c.failure)
-        .order_by(at, c.failure)
-    )
-    return _asked(engine, query, "start", "failure", "count")
+    with reading(engine) as connection:
+        grain = grain_of(connection, window, _width(step))
+        failed = tables.failures[grain]
+        c, at = failed.c, _step(failed.c.start, step, grain)
+        query = buckets_of(failed, window, grain, project, at, c.failure, sa.func.sum(c.count))
+        rows = connection.execute(query.group_by(at, c.failure).order_by(at, c.failure)).all()
+    return frame(("start", "failure", "count"), rows)
 
 
 def check_counts(engine: Engine, window: Window, step: timedelta, project: str | None = None) -> "pd.DataFrame":
     """Checks over time: `start`, `ok`, `failed`, `inconclusive`. A step without any check has no row: no data is not zero."""
-    grain = _grain(_width(step))
-    counted = tables.buckets[grain]
-    at = _step(counted.c.start, step)
-    query = buckets_of(counted, window, grain, project, at, *_sums(counted)).group_by(at).order_by(at)
-    return _asked(engine, query, "start", *_VERDICTS)
+    with reading(engine) as connection:
+        grain = grain_of(connection, window, _width(step))
+        counted = tables.buckets[grain]
+        at = _step(counted.c.start, step, grain)
+        query = buckets_of(counted, window, grain, project, at, *_sums(counted))
+        rows = connection.execute(query.group_by(at).order_by(at)).all()
+    return frame(("start", *_VERDICTS), rows)
 
 
 def latency_trend(
@@ -65,16 +65,16 @@ def latency_trend(
 
     Of every answer that was timed, good or bad; without a probe, of all probes together.
     """
-    grain = _grain(_width(step))
-    counted = tables.buckets[grain]
-    c = counted.c
-    columns = (_step(c.start, step), c.sketch, c.ok + c.failed + c.inconclusive)
-    query = buckets_of(counted, window, grain, project, *columns).where(c.sketch.is_not(None))
-    if probe is not None:
-        query = query.where(c.probe == PROBES[probe])
     sketches: dict[int, list[bytes]] = defaultdict(list)
     checks: dict[int, int] = defaultdict(int)
     with reading(engine) as connection:
+        grain = grain_of(connection, window, _width(step))
+        counted = tables.buckets[grain]
+        c = counted.c
+        columns = (_step(c.start, step, grain), c.sketch, c.ok + c.failed + c.inconclusive)
+        query = buckets_of(counted, window, grain, project, *columns).where(c.sketch.is_not(None))
+        if probe is not None:
+            query = query.where(c.probe == PROBES[probe])
         for at, held, count in connection.execute(query):
             sketches[at].append(held)
             checks[at] += count
@@ -88,11 +88,11 @@ def limits_history(engine: Engine, window: Window, step: timedelta, project: str
     Kept per five minutes; a shorter step gives those.
     """
     c, t = tables.limit_buckets.c, tables.targets.c
-    at = _step(c.start, max(step, timedelta(milliseconds=LIMIT_STEP)))
+    at = _step(c.start, step, LIMIT_STEP)
     query = (
         sa.select(at, t.model, c.bucket, sa.func.max(c.limit), sa.func.min(c.remaining))
         .join_from(tables.targets, tables.limit_buckets, sa.and_(c.target_id == t.id, holds(c.start, window, LIMIT_STEP)))
-        .where(t.project_id == _project_id(project))
+        .where(t.project_id == project_id(project))
         .group_by(at, t.model, c.bucket)
         .order_by(at, t.model, c.bucket)
     )
@@ -124,21 +124,23 @@ def limits_now(engine: Engine, project: str | None = None) -> "pd.DataFrame":
 
 def rate_limit_trend(engine: Engine, window: Window, step: timedelta, project: str | None = None) -> "pd.DataFrame":
     """429s (lanes rate and quota) by kind over time: `start`, `project`, `failure`, `count`."""
-    grain = _grain(_width(step))
-    failed = tables.failures[grain]
-    c, p, at = failed.c, tables.projects.c, _step(failed.c.start, step)
-    columns = (at, p.name, c.failure, sa.func.sum(c.count))
-    if project is None:
-        query = sa.select(*columns).where(holds(c.start, window, grain)).select_from(failed)
-    else:
-        query = buckets_of(failed, window, grain, project, *columns)
-    query = (
-        query.join(tables.projects, p.id == c.project_id)
-        .where(c.failure.in_(_kinds(Lane.RATE, Lane.QUOTA)))
-        .group_by(at, p.name, c.failure)
-        .order_by(at, p.name, c.failure)
-    )
-    return _asked(engine, query, "start", "project", "failure", "count")
+    with reading(engine) as connection:
+        grain = grain_of(connection, window, _width(step))
+        failed = tables.failures[grain]
+        c, p, at = failed.c, tables.projects.c, _step(failed.c.start, step, grain)
+        columns = (at, p.name, c.failure, sa.func.sum(c.count))
+        if project is None:
+            query = sa.select(*columns).where(holds(c.start, window, grain)).select_from(failed)
+        else:
+            query = buckets_of(failed, window, grain, project, *columns)
+        query = (
+            query.join(tables.projects, p.id == c.project_id)
+            .where(c.failure.in_(_kinds(Lane.RATE, Lane.QUOTA)))
+            .group_by(at, p.name, c.failure)
+            .order_by(at, p.name, c.failure)
+        )
+        rows = connection.execute(query).all()
+    return frame(("start", "project", "failure", "count"), rows)
 
 
 def transitions(engine: Engine, window: Window, project: str | None = None) -> "pd.DataFrame":
@@ -152,7 +154,7 @@ def transitions(engine: Engine, window: Window, project: str | None = None) -> "
         .order_by(c.at.desc(), c.id.desc())
     )
     if project is not None:
-        query = query.where(t.project_id == _project_id(project))
+        query = query.where(t.project_id == project_id(project))
     with reading(engine) as connection:
         rows = [
             (at, name, key or None, target_of(name, probe, key, model, host).probe.value, model or None, old, new, failure)
@@ -166,7 +168,7 @@ def probe_cost(engine: Engine, window: Window) -> "pd.DataFrame":
     c, p = tables.probe_use.c, tables.projects.c
     query = (
         sa.select(p.name, c.probe, sa.func.sum(c.requests), sa.func.sum(c.tokens))
-        .join_from(tables.projects, tables.probe_use, sa.and_(c.project_id == p.id, holds(c.day, window, _DAY)))
+        .join_from(tables.projects, tables.probe_use, sa.and_(c.project_id == p.id, holds(c.day, window, DAY)))
         .group_by(p.name, c.probe)
         .order_by(p.name, c.probe)
     )
@@ -182,7 +184,7 @@ def lag_trend(engine: Engine, window: Window, step: timedelta | None = None) -> 
     Where no step is given, the window's own.
     """
     c = tables.lag_history.c
-    at = _step(c.start, step or window.step())
+    at = _step(c.start, step or window.step(), MINUTE)
     query = (
         sa.select(at, sa.func.max(c.lag_p99_ms), sa.func.max(c.in_flight))
         .where(holds(c.start, window, MINUTE))
@@ -326,47 +328,13 @@ def _width(step: timedelta) -> int:
     return round(step / timedelta(milliseconds=1))
 
 
-def _grain(width: int, otherwise: int = MINUTE) -> int:
-    """The widest buckets of which a step of `width` milliseconds holds a whole number."""
-    return next((grain for grain in (HOUR, QUARTER) if width % grain == 0), otherwise)
-
-
-def _step(column: ColumnElement[int], step: timedelta) -> ColumnElement[int]:
-    """The start of the step that holds the bucket."""
-    return (column - column % _width(step)).label("at")
-
-
-def buckets_of(table: sa.Table, window: Window, grain: int, project: str | None, *columns: Any) -> sa.Select[*tuple[Any, ...]]:
-    """Buckets of one project, or of the fleet: a seek for each, because in these tables time comes before the project."""
-    start = to_ms(window.start)
-    first, oldest, newest = sa.literal(start - start % grain, Int), _extreme(table, sa.func.min), _extreme(table, sa.func.max)
-    # Nothing is sought before or after what is stored: a window may be of any length.
-    one = sa.select(sa.case((first < oldest, oldest), else_=first).label("start")).cte("starts", recursive=True)
-    following = one.c.start + grain
-    starts = one.union_all(sa.select(following).where(following < to_ms(window.end), following <= newest))
-    c = table.c
-    return sa.select(*columns).join_from(starts, table, sa.and_(c.start == starts.c.start, c.project_id == _project_id(project)))
-
-
-def _extreme(table: sa.Table, function: Any) -> sa.ScalarSelect[int]:
-    return sa.select(function(table.c.start)).scalar_subquery()
-
-
-def holds(column: ColumnElement[int], window: Window, grain: int) -> ColumnElement[bool]:
-    """Whether the bucket overlaps the window."""
-    start = to_ms(window.start)
-    return sa.and_(column >= start - start % grain, column < to_ms(window.end))
+def _step(column: ColumnElement[int], step: timedelta, grain: int) -> ColumnElement[int]:
+    """The start of the step that holds the bucket; steps are not finer than buckets."""
+    return (column - column % max(_width(step), grain)).label("at")
 
 
 def _sums(table: sa.Table) -> Iterable[ColumnElement[int]]:
     return (sa.func.sum(table.c[name]) for name in _VERDICTS)
-
-
-def _project_id(project: str | None) -> Any:
-    """The project's row, asked in the same query; the fleet's where none is named."""
-    if project is None:
-        return FLEET
-    return sa.select(tables.projects.c.id).where(tables.projects.c.name == project).scalar_subquery()
 
 
 def _kinds(*lanes: Lane) -> list[str]:

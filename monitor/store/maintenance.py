@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine, Table
 from monitor.domain.timeline import to_ms
 from monitor.store import meta, migrate, partitions, tables
 from monitor.store.engine import Problem, StoreError, explain, reading, sqlite_path, writing
-from monitor.store.tables import FLEET, HOUR, MINUTE, QUARTER
+from monitor.store.tables import DAY, FLEET, HOUR, MINUTE, QUARTER
 
 # --- backup --------------------------------------------------------------------------------------------------------------
 
@@ -91,6 +91,7 @@ def _problems(connection: Connection) -> Iterator[str]:
         since = max(newest - (_HOURS_CHECKED - 1) * HOUR, _whole_since(connection))
         yield from _states_without_evidence(connection, since)
         yield from _counts_that_differ(connection, since)
+        yield from _days_that_differ(connection, newest)
 
 
 def _whole_since(connection: Connection) -> int:
@@ -123,7 +124,7 @@ def _counts_that_differ(connection: Connection, since: int) -> Iterator[str]:
     raw = _raw_counts(connection, since)
     for grain in (MINUTE, QUARTER, HOUR):
         table = tables.buckets[grain]
-        found = _bucket_counts(connection, table, since)
+        found = _bucket_counts(connection, table, since, HOUR)
         for place in sorted(raw.keys() | found.keys()):
             if raw.get(place) != found.get(place):
                 start, project_id, probe = place
@@ -131,6 +132,19 @@ def _counts_that_differ(connection: Connection, since: int) -> Iterator[str]:
                     f"{table.name}: hour {start} of project {project_id}, probe {probe} counts {found.get(place)}, "
                     f"its observations are {raw.get(place)}"
                 )
+
+
+def _days_that_differ(connection: Connection, newest: int) -> Iterator[str]:
+    """The day of the newest hour, against its hours: they are kept for at least a day."""
+    day = newest - newest % DAY
+    hours, found = (_bucket_counts(connection, tables.buckets[grain], day, DAY) for grain in (HOUR, DAY))
+    for place in sorted(hours.keys() | found.keys()):
+        if hours.get(place) != found.get(place):
+            start, project_id, probe = place
+            yield (
+                f"day_buckets: day {start} of project {project_id}, probe {probe} counts {found.get(place)}, "
+                f"its hours are {hours.get(place)}"
+            )
 
 
 def _raw_counts(connection: Connection, since: int) -> dict[tuple[int, ...], tuple[int, ...]]:
@@ -150,11 +164,12 @@ def _raw_counts(connection: Connection, since: int) -> dict[tuple[int, ...], tup
     return {place: tuple(count) for place, count in counts.items()}
 
 
-def _bucket_counts(connection: Connection, table: Table, since: int) -> dict[tuple[int, ...], tuple[int, ...]]:
+def _bucket_counts(connection: Connection, table: Table, since: int, width: int) -> dict[tuple[int, ...], tuple[int, ...]]:
+    """The same from buckets, per hour or per day."""
     c = table.c
-    hour = (c.start - c.start % HOUR).label("hour")
+    start = (c.start - c.start % width).label("start")
     sums = [sa.func.sum(c[name]) for name in ("ok", "failed", "inconclusive")]
-    query = sa.select(hour, c.project_id, c.probe, *sums).where(c.start >= since).group_by(hour, c.project_id, c.probe)
+    query = sa.select(start, c.project_id, c.probe, *sums).where(c.start >= since).group_by(start, c.project_id, c.probe)
     return {(row[0], row[1], row[2]): tuple(row[3:]) for row in connection.execute(query)}
 
 

@@ -19,13 +19,13 @@ from monitor.domain.observation import Observation
 from monitor.domain.sharing import shard_of
 from monitor.domain.timeline import to_ms
 from monitor.store import codec, dialect, meta
-from monitor.store.batch import DAY, Batch, Memory, Policies, Statements
+from monitor.store.batch import Batch, Memory, Policies, Statements
 from monitor.store.engine import reading, writing
 from monitor.store.leases import Leases, shared
 from monitor.store.register import Register
 from monitor.store.status import Heartbeat
 from monitor.store.sync import sync
-from monitor.store.tables import MINUTE, PROBES, effective_config, heartbeats, lag_history, wanted
+from monitor.store.tables import DAY, MINUTE, PROBES, effective_config, heartbeats, lag_history, wanted
 
 _POLICY = HealthPolicy()
 _NONE: Mapping[str, HealthPolicy] = {}

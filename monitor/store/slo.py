@@ -16,8 +16,8 @@ from monitor.domain.timeline import Window, from_ms
 from monitor.store import codec, tables
 from monitor.store.engine import reading
 from monitor.store.frames import frame
-from monitor.store.history import buckets_of, holds
-from monitor.store.tables import FLEET, HOUR, MINUTE, PROBES, QUARTER
+from monitor.store.grains import buckets_of, holds, pieces
+from monitor.store.tables import FLEET, PROBES
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,12 +40,10 @@ class Level:
 def levels(engine: Engine, window: Window, project: str | None = None) -> dict[str, Level]:
     """The valid checks of every configured project, or of one, by name; without any check in the window it is missing.
 
-    Read from buckets of a minute for windows of up to half a day, of a quarter hour up to two, else of an hour: the window's edges
-    are true to one of those.
+    Summed from the widest buckets that fit (days from four days on, hours from four hours on, …), and from the next finer ones
+    before the first whole one: of 28 days the beginning is true to an hour, and the end is the window's where that is the present.
     """
-    grain = MINUTE if window.length <= timedelta(hours=12) else QUARTER if window.length <= timedelta(days=2) else HOUR
-    counted, failed = tables.buckets[grain], tables.failures[grain]
-    c, f, p = counted.c, failed.c, tables.projects.c
+    p = tables.projects.c
     checks: dict[int, dict[ProbeKind, Counts]] = defaultdict(dict)
     failures: dict[int, dict[FailureKind, int]] = defaultdict(dict)
     since: dict[int, int] = {}
@@ -57,16 +55,20 @@ def levels(engine: Engine, window: Window, project: str | None = None) -> dict[s
         if not known:
             return {}
         named = next(iter(known.values())) if project is not None else None
-        sums = (c.project_id, c.probe, sa.func.sum(c.ok), sa.func.sum(c.failed), sa.func.min(c.start))
-        for number, probe, ok, bad, first in connection.execute(
-            _within(counted, window, grain, project, *sums).group_by(*sums[:2])
-        ):
-            checks[number][_PROBE_OF[probe]] = Counts(ok, bad)
-            since[number] = min(first, since.get(number, first))
-        told = (f.project_id, f.failure, sa.func.sum(f.count))
-        for number, failure, count in connection.execute(_within(failed, window, grain, named, *told).group_by(*told[:2])):
-            kind = codec.kind_of(failure) or FailureKind.UNKNOWN
-            failures[number][kind] = failures[number].get(kind, 0) + count
+        for grain, part in pieces(connection, window):
+            c, f = tables.buckets[grain].c, tables.failures[grain].c
+            sums = (c.project_id, c.probe, sa.func.sum(c.ok), sa.func.sum(c.failed), sa.func.min(c.start))
+            query = _within(tables.buckets[grain], part, grain, named, *sums).group_by(*sums[:2])
+            for number, code, ok, bad, first in connection.execute(query):
+                of = checks[number]
+                of[_PROBE_OF[code]] = of.get(_PROBE_OF[code], Counts()) + Counts(ok, bad)
+                since[number] = min(first, since.get(number, first))
+            told = (f.project_id, f.failure, sa.func.sum(f.count))
+            for number, failure, count in connection.execute(
+                _within(tables.failures[grain], part, grain, named, *told).group_by(*told[:2])
+            ):
+                kind = codec.kind_of(failure) or FailureKind.UNKNOWN
+                failures[number][kind] = failures[number].get(kind, 0) + count
     return {
         name: Level(whole(checks[number], failures[number]), by_lane(checks[number], failures[number]), from_ms(since[number]))
         for number, name in sorted(known.items(), key=lambda each: each[1])

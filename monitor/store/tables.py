@@ -4,7 +4,7 @@
         └─────► targets ─► target_states        what each check last answered, and the health folded from it
                    └─────► observations ─► answers      one row per answer; what many answers share is stored once
                    └─────► transitions, limit_buckets
-    minute/quarter/hour_buckets, *_failures     counts per project and probe, written with the raw rows
+    minute/quarter/hour/day_buckets, *_failures     counts per project and probe, written with the raw rows
     incidents ─► incident_projects, incident_events, incident_evidence      with names, not rows: they outlive both
          └─────► outbox ◄─ silences             who was told what, and why somebody was not
     intents                                     what people asked for on a page, until the service has done it
@@ -39,7 +39,7 @@ PROBES: dict[ProbeKind, int] = {
 }
 """Probes as stored. Never renumber: history means these."""
 
-MINUTE, QUARTER, HOUR = 60_000, 900_000, 3_600_000
+MINUTE, QUARTER, HOUR, DAY = 60_000, 900_000, 3_600_000, 86_400_000
 LIMIT_STEP = 300_000
 """The grain of `limit_buckets`."""
 
@@ -119,8 +119,12 @@ answers = _plain(
     Column("project_echo", Words),
     Column("organization_echo", Words),
     Column("classifier_version", Int, nullable=False),
+    Column("used_at", Int, nullable=False, server_default=sa.text("0")),
 )
-"""What was said, once for all observations that said it: an outage of a day repeats one sentence a million times."""
+"""What was said, once for all observations that said it: an outage of a day repeats one sentence a million times.
+
+`used_at` is the first moment of the day (UTC) on which it was last said, by the recording clock.
+"""
 
 observations = _clustered(
     "observations",
@@ -192,11 +196,17 @@ def _failures(name: str) -> Table:
 
 
 def _grains(make: Callable[[str], Table], suffix: str) -> dict[int, Table]:
-    return {MINUTE: make(f"minute_{suffix}"), QUARTER: make(f"quarter_{suffix}"), HOUR: make(f"hour_{suffix}")}
+    return {
+        MINUTE: make(f"minute_{suffix}"),
+        QUARTER: make(f"quarter_{suffix}"),
+        HOUR: make(f"hour_{suffix}"),
+        DAY: make(f"day_{suffix}"),
+    }
 
 
 buckets = _grains(_buckets, "buckets")
-"""By width in milliseconds. Minutes serve the last hours, quarter hours the last days and the overview's strip, hours the rest.
+"""By width in milliseconds. Minutes serve the last hours, quarter hours the last days and the overview's strip, hours the last
+weeks, days (UTC) the rest.
 
 Time comes first in their keys: a batch then writes a few neighbouring pages instead of one for each project, the overview
 reads one stretch, and the oldest are dropped from one end. One project is read by a seek for each bucket.

@@ -248,6 +248,7 @@ def test_a_sound_database_has_nothing_to_report(store: Store) -> None:
         ("DELETE FROM observations WHERE at = (SELECT max(at) FROM observations)", "last observation is not stored"),
         ("DELETE FROM observations WHERE at = (SELECT min(at) FROM observations)", "minute_buckets"),
         ("DELETE FROM hour_buckets WHERE project_id = 1", "hour_buckets"),
+        ("UPDATE day_buckets SET failed = failed + 1 WHERE project_id = 0", "day_buckets"),
         ("DELETE FROM answers", "an answer that is not stored"),
         ("DELETE FROM targets", "belong to no target"),
         ("UPDATE alembic_version SET version_num = '0000'", "the schema is 0000"),

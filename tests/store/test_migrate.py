@@ -6,6 +6,7 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 from alembic import command
@@ -15,11 +16,13 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine
 
+from monitor.domain.timeline import to_ms
 from monitor.store import maintenance, queries
 from monitor.store.engine import Problem, StoreError, open_engine, reading, writing
 from monitor.store.migrate import FOLDER, REVISIONS, current, migrate
 from monitor.store.record import Writer
-from monitor.store.tables import PROBES, metadata
+from monitor.store.sketch import compact
+from monitor.store.tables import DAY, PROBES, metadata
 from tests.store.conftest import Store
 from tests.store.helpers import START, ProbeKind, incident, inventory, opened, seed, span, sqlite_url
 
@@ -91,7 +94,7 @@ def test_two_may_open_and_migrate_a_new_database_at_once(url: str, attempt: int)
 def test_a_database_of_the_first_schema_keeps_everything(tmp_path: Path) -> None:
     told = tmp_path / "told.db"
     known = inventory("checkout", "search")
-    seed(sqlite_url(told), known, START, span("2h"), span("10m"), {"search": "ok 401 401"})
+    seed(sqlite_url(told), known, START, span("50h"), span("1h"), {"search": "ok 401 401"})
     engine = open_engine(sqlite_url(tmp_path / "monitor.db"))
     _upgrade_to(engine, "0001")
     with contextlib.closing(sqlite3.connect(tmp_path / "monitor.db", isolation_level=None)) as raw:
@@ -113,10 +116,21 @@ def test_a_database_of_the_first_schema_keeps_everything(tmp_path: Path) -> None
         assert {name: raw.execute(f"SELECT {some} FROM {name}").fetchall() for name, some in columns.items()} == before
     assert maintenance.check(engine) == []
     other = open_engine(sqlite_url(told))
+    assert _days(engine) == _days(other) != []
+    with reading(engine) as connection:
+        assert connection.exec_driver_sql("SELECT DISTINCT used_at FROM answers").scalars().all() == [to_ms(START) // DAY * DAY]
     assert Writer(engine).states() == Writer(other).states()
     assert queries.fleet(engine, START) == queries.fleet(other, START)
     opened(engine, incident("search"))
     assert len(queries.incidents(engine, project="search")) == 1
+
+
+def _days(engine: Engine) -> list[tuple[Any, ...]]:
+    """Every day bucket, its sketch by what it says, and every day's failures."""
+    with reading(engine) as connection:
+        days = connection.exec_driver_sql("SELECT * FROM day_buckets ORDER BY start, project_id, probe").all()
+        failures = connection.exec_driver_sql("SELECT * FROM day_failures ORDER BY start, project_id, failure").all()
+    return [*((*row[:-1], compact(row[-1])) for row in days), *map(tuple, failures)]
 
 
 def _upgrade_to(engine: Engine, revision: str) -> None:

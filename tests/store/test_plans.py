@@ -15,7 +15,7 @@ from monitor.domain.inventory import ProbeKind
 from monitor.domain.observation import Verdict
 from monitor.domain.taxonomy import FailureKind, Lane
 from monitor.domain.timeline import Window
-from monitor.store import incidents, intents, maintenance, outbox, queries, silences, tables
+from monitor.store import incidents, intents, maintenance, outbox, queries, silences, slo, tables
 from monitor.store.engine import reading
 from monitor.store.intents import Intent
 from monitor.store.outbox import NewMessage, NotSent
@@ -26,6 +26,7 @@ from tests.store.helpers import START, Keep, answer, incident, inventory, opened
 
 pytestmark = files_only
 DAY = Window(START - span("1d"), START)
+YEAR = Window(START - span("395d"), START)
 HOUR = span("1h")
 HISTORY = {
     "observations",
@@ -91,6 +92,16 @@ QUESTIONS: dict[str, Callable[[Engine], object]] = {
     "latency_trend of one": lambda engine: queries.latency_trend(engine, DAY, HOUR, "project-7", ProbeKind.AUTH),
     "rate_limit_trend": lambda engine: queries.rate_limit_trend(engine, DAY, HOUR),
     "rate_limit_trend of one": lambda engine: queries.rate_limit_trend(engine, DAY, HOUR, "project-7"),
+    "failure_trend by the day": lambda engine: queries.failure_trend(engine, YEAR, span("1d")),
+    "check_counts by the day, of one": lambda engine: queries.check_counts(engine, YEAR, span("7d"), "project-7"),
+    "latency_trend by the day": lambda engine: queries.latency_trend(engine, YEAR, span("1d")),
+    "rate_limit_trend by the day": lambda engine: queries.rate_limit_trend(engine, YEAR, span("1d")),
+    "levels": lambda engine: slo.levels(engine, DAY),
+    "levels of a month": lambda engine: slo.levels(engine, Window(START - span("28d"), START)),
+    "levels of a month, of one": lambda engine: slo.levels(engine, Window(START - span("28d"), START), "project-7"),
+    "table": lambda engine: slo.table(engine, START),
+    "burning": lambda engine: slo.burning(engine, START),
+    "burning of one": lambda engine: slo.burning(engine, START, project="project-7"),
     "limits_now": queries.limits_now,
     "limits_history": lambda engine: queries.limits_history(engine, DAY, HOUR, "project-7"),
     "transitions": lambda engine: queries.transitions(engine, DAY),
@@ -154,6 +165,19 @@ def filled(store: Store) -> Store:
 def test_no_question_of_a_page_reads_a_whole_history(filled: Store, question: str) -> None:
     plan = asked(filled.pages, QUESTIONS[question])
     assert read_whole(plan) == set(), plan
+
+
+@pytest.mark.parametrize("question", QUESTIONS)
+def test_no_question_reads_a_whole_history_where_nothing_is_known_of_it_yet(store: Store, question: str) -> None:
+    plan = asked(store.pages, QUESTIONS[question])
+    assert read_whole(plan) == set(), plan
+
+
+def test_years_are_read_from_days(filled: Store) -> None:
+    for question in ("failure_trend by the day", "latency_trend by the day", "rate_limit_trend by the day"):
+        plan = asked(filled.pages, QUESTIONS[question])
+        assert any(re.search(r"SEARCH day_\w+ USING PRIMARY KEY \(start", line) for line in plan), plan
+        assert not any(re.search(r"SEARCH (hour|quarter|minute)_\w+ USING PRIMARY KEY \(start", line) for line in plan), plan
 
 
 def test_a_scan_would_be_found(filled: Store) -> None:

@@ -1,6 +1,8 @@
 """The write path: one transaction, nothing lost, nothing counted twice."""
 
 import json
+import math
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta, timezone
@@ -20,7 +22,7 @@ from monitor.domain.timeline import Window, to_ms
 from monitor.store import codec, maintenance, queries, tables
 from monitor.store.engine import StoreError, open_engine, reading
 from monitor.store.record import Writer
-from monitor.store.sketch import compact
+from monitor.store.sketch import compact, percentiles
 from monitor.store.status import EvidenceFilter, Heartbeat
 from tests.store.conftest import Store
 from tests.store.helpers import CHECKOUT, START, answer, inventory, limits, new_store, project, story
@@ -128,11 +130,50 @@ def test_a_late_answer_is_counted_where_it_belongs_and_moves_no_state(store: Sto
     (done,) = store.writer.record([late], START)
     assert done.transition is None
     assert store.writer.states() == before
-    trend = queries.failure_trend(store.pages, DAY, timedelta(minutes=1))
+    trend = queries.failure_trend(store.pages, Window(START, START + timedelta(days=1)), timedelta(minutes=1))
     assert list(trend["start"]) == [START + timedelta(minutes=6)]
     (status,) = [one for one in queries.targets(open_after_sync(store), START) if one.target == CHECKOUT]
     assert status.verdict is Verdict.OK
     assert maintenance.check(store.engine) == []
+
+
+LATE = (
+    START - timedelta(seconds=30),
+    START - timedelta(minutes=20),
+    START - timedelta(hours=3),
+    START - timedelta(days=34, hours=9),
+)
+
+
+@pytest.mark.parametrize("at", LATE, ids=["minute", "quarter", "hour", "day"])
+def test_what_comes_late_and_out_of_order_is_counted_in_its_own_bucket_of_every_grain(store: Store, at: datetime) -> None:
+    store.writer.record([answer("ok"), answer("ok", at=START - timedelta(days=36))], START)
+    store.writer.record([answer("429", at=at), answer("500", at=at - timedelta(seconds=1))], START)
+    for grain in tables.buckets:
+        counted, failed = tables.buckets[grain].c, tables.failures[grain].c
+        with reading(store.pages) as connection:
+            query = sa.select(counted.start, sa.func.sum(counted.failed)).where(counted.project_id == 1, counted.failed > 0)
+            found = dict(connection.execute(query.group_by(counted.start)).all())
+            kinds = connection.execute(sa.select(failed.start, failed.failure).where(failed.project_id == 1)).all()
+        starts = [to_ms(each) // grain * grain for each in (at, at - timedelta(seconds=1))]
+        assert found == {start: starts.count(start) for start in starts}
+        assert set(kinds) == set(zip(starts, ("rate.requests", "server.error"), strict=True))
+    assert maintenance.check(store.engine) == []
+
+
+def test_closed_figures_never_change_and_what_comes_too_late_is_still_evidence(store: Store) -> None:
+    store.writer.record(story("ok*5 429", target=INFERENCE, limits=limits(5)), START)
+    later = START + timedelta(days=35, minutes=30)
+    before = {name: rows for name, rows in everything(store.engine).items() if name != "observations"}
+    store.writer.record(story("401*3", target=CHECKOUT, start=START + timedelta(minutes=7), limits=limits(1)), later)
+    told = Target(ProbeKind.AUTH, "checkout", "backend")
+    after = everything(store.engine)
+    unchanged = set(before) - {"target_states", "transitions"}
+    assert {name: after[name] for name in unchanged} == {name: before[name] for name in unchanged}
+    assert len(queries.observations(store.pages, DAY, EvidenceFilter(key=told.key, status=401))) == 3
+    just_in_time = answer("401", at=START + timedelta(minutes=31))
+    store.writer.record([just_in_time], later)
+    assert _totals(store.engine, tables.DAY)[0]["failed"] == 2
 
 
 def open_after_sync(store: Store) -> Engine:
@@ -217,11 +258,38 @@ def test_any_story_in_any_order_is_counted_alike_in_every_grain(tmp_path_factory
             writer.record(batch, START)
         assert maintenance.check(engine) == []
         totals = [_totals(engine, grain) for grain in tables.buckets]
-        assert totals[0] == totals[1] == totals[2] == _raw_totals(told)
+        assert totals == [_raw_totals(told)] * 4
         assert Writer(engine).states() == writer.states() == _folded(told)
         results.append(everything(engine))
         engine.dispose()
     assert results[0] == results[1]
+
+
+@settings(deadline=None, max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    seen=st.lists(st.tuples(st.integers(0, 4 * 86_400), st.floats(0.2, 60_000)), min_size=1, max_size=120),
+    width=st.sampled_from(list(tables.buckets)),
+)
+def test_percentiles_of_every_grain_are_within_two_percent_of_the_raw_ones(
+    tmp_path_factory: Any, seen: list[tuple[int, float]], width: int
+) -> None:
+    engine, writer = new_store(f"sqlite:///{tmp_path_factory.mktemp('told')}/monitor.db")
+    told = [answer("ok", at=START + timedelta(seconds=second), latency_ms=latency) for second, latency in seen]
+    for first in range(0, len(told), 7):
+        writer.record(told[first : first + 7], START + timedelta(days=4))
+    found = queries.latency_trend(engine, Window(START, START + timedelta(days=5)), timedelta(days=5))
+    assert int(found["checks"].sum()) == len(told)
+    with reading(engine) as connection:
+        c = tables.buckets[width].c
+        rows = connection.execute(sa.select(c.start, c.sketch).where(c.project_id == tables.FLEET)).all()
+    raw: dict[int, list[float]] = defaultdict(list)
+    for one in told:
+        raw[to_ms(one.at) // width * width].append(one.latency_ms or 0)
+    assert {start for start, _ in rows} == set(raw)
+    for start, held in rows:
+        exact = [sorted(raw[start])[max(math.ceil(part * len(raw[start]) - 1e-9), 1) - 1] for part in (0.5, 0.95, 0.99)]
+        assert percentiles(held, (0.5, 0.95, 0.99)) == pytest.approx(exact, rel=0.02)
+    engine.dispose()
 
 
 def _totals(engine: Engine, grain: int) -> tuple[dict[str, int], dict[str, int]]:
@@ -456,6 +524,8 @@ def test_a_failed_commit_changes_nothing_in_memory(store: Store) -> None:
     sa.event.remove(store.engine, "commit", refuse)
     assert (store.writer.states(), store.writer.spent_today("checkout", START)) == before
     store.writer.record(batch, START)
+    told = [answer("ok", INFERENCE, START, tokens=5), *batch]
+    assert [_totals(store.engine, grain) for grain in tables.buckets] == [_raw_totals(told)] * 4
     store.writer.sync_inventory(inventory("checkout", "search"), START)
     assert store.writer.spent_today("checkout", START) == (3, 15)
     assert Writer(store.engine).states() == store.writer.states()

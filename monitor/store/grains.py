@@ -1,0 +1,96 @@
+"""Which buckets answer a question about a window, and how they are sought."""
+
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import ColumnElement, Connection
+
+from monitor.domain.timeline import Window, from_ms, to_ms
+from monitor.store import tables
+from monitor.store.dialect import Int
+from monitor.store.tables import DAY, FLEET, HOUR, MINUTE, QUARTER
+
+GRAINS = (MINUTE, QUARTER, HOUR, DAY)
+MOST = 1_500
+"""Buckets of one series that a question reads: a day of minutes, a fortnight of quarter hours, two months of hours, or years."""
+
+
+def grain_of(connection: Connection, window: Window, step: int) -> int:
+    """The widest buckets of which a step of `step` milliseconds holds a whole number.
+
+    Wider ones, and so fewer and wider steps than asked, where those would be too many or no longer reach as far back as the window:
+    a coarse answer is better than a slow one or a hole.
+    """
+    held = _Held(connection)
+    start, end = to_ms(window.start), to_ms(window.end)
+    fitting = next((grain for grain in (DAY, HOUR, QUARTER) if step % grain == 0), MINUTE)
+    few = (grain for grain in GRAINS if grain >= fitting and held.length(grain, start, end) <= MOST * grain)
+    return held.reaching(start, next(few, DAY))
+
+
+def pieces(connection: Connection, window: Window) -> list[tuple[int, Window]]:
+    """The window in one or two stretches, each with the grain it is best summed from: wide buckets, before them finer ones.
+
+    What is summed begins within a bucket of the finer ones of the window's start, and ends with the last wide one that began in it.
+    """
+    held = _Held(connection)
+    start, end = to_ms(window.start), to_ms(window.end)
+    wide = held.reaching(start, next((grain for grain in (DAY, HOUR, QUARTER) if end - start >= 4 * grain), MINUTE))
+    finer = GRAINS[max(0, GRAINS.index(wide) - 1)]
+    border = start + -start % wide
+    if not start < border < end or held.reaching(start, finer) != finer:
+        return [(wide, window)]
+    return [(finer, Window(window.start, from_ms(border))), (wide, Window(from_ms(border), window.end))]
+
+
+class _Held:
+    """How far back the buckets of each grain reach."""
+
+    def __init__(self, connection: Connection) -> None:
+        tops = [_extreme(tables.buckets[grain], sa.func.min) for grain in GRAINS]
+        *oldest, newest = connection.execute(sa.select(*tops, _extreme(tables.buckets[DAY], sa.func.max))).one()
+        self._oldest = dict(zip(GRAINS, oldest, strict=True))
+        self._end = (newest or 0) + DAY
+
+    def length(self, grain: int, start: int, end: int) -> int:
+        """How much of the stretch can hold buckets."""
+        return min(end, self._end) - max(start, self._oldest[grain] or 0)
+
+    def reaching(self, start: int, grain: int) -> int:
+        """`grain`, or the next wider one that holds what was before its oldest bucket and after `start`."""
+        for wider in GRAINS[GRAINS.index(grain) + 1 :]:
+            fine, coarse = self._oldest[grain], self._oldest[wider]
+            # The wide bucket around the oldest fine one began before it: only a whole one more says that fine ones were dropped.
+            if coarse is not None and (fine is None or (start < fine and coarse + wider <= fine)):
+                grain = wider
+        return grain
+
+
+def buckets_of(table: sa.Table, window: Window, grain: int, project: str | None, *columns: Any) -> sa.Select[*tuple[Any, ...]]:
+    """Buckets of one project, or of the fleet: a seek for each, because in these tables time comes before the project."""
+    start, end = to_ms(window.start), to_ms(window.end)
+    first, oldest, newest = sa.literal(start - start % grain, Int), _extreme(table, sa.func.min), _extreme(table, sa.func.max)
+    # Nothing is sought before or after what is stored: a window may be of any length.
+    one = sa.select(sa.case((first < oldest, oldest), else_=first).label("start")).cte("starts", recursive=True)
+    following = one.c.start + grain
+    starts = one.union_all(sa.select(following).where(following < end, following <= newest))
+    here = sa.and_(table.c.start == starts.c.start, table.c.project_id == project_id(project))
+    # All that is stored may lie behind the window.
+    return sa.select(*columns).join_from(starts, table, here).where(starts.c.start < end)
+
+
+def holds(column: ColumnElement[int], window: Window, grain: int) -> ColumnElement[bool]:
+    """Whether the bucket overlaps the window."""
+    start = to_ms(window.start)
+    return sa.and_(column >= start - start % grain, column < to_ms(window.end))
+
+
+def project_id(project: str | None) -> Any:
+    """The project's row, asked in the same query; the fleet's where none is named."""
+    if project is None:
+        return FLEET
+    return sa.select(tables.projects.c.id).where(tables.projects.c.name == project).scalar_subquery()
+
+
+def _extreme(table: sa.Table, function: Any) -> sa.ScalarSelect[int]:
+    return sa.select(function(table.c.start)).scalar_subquery()
