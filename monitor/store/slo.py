@@ -61,14 +61,14 @@ def levels(engine: Engine, window: Window, project: str | None = None) -> dict[s
             query = _within(tables.buckets[grain], part, grain, named, *sums).group_by(*sums[:2])
             for number, code, ok, bad, first in connection.execute(query):
                 of = checks[number]
-                of[_PROBE_OF[code]] = of.get(_PROBE_OF[code], Counts()) + Counts(ok, bad)
+                of[_PROBE_OF[code]] = of.get(_PROBE_OF[code], Counts()) + Counts(int(ok), int(bad))  # PostgreSQL sums to decimals
                 since[number] = min(first, since.get(number, first))
             told = (f.project_id, f.failure, sa.func.sum(f.count))
             for number, failure, count in connection.execute(
                 _within(tables.failures[grain], part, grain, named, *told).group_by(*told[:2])
             ):
                 kind = codec.kind_of(failure) or FailureKind.UNKNOWN
-                failures[number][kind] = failures[number].get(kind, 0) + count
+                failures[number][kind] = failures[number].get(kind, 0) + int(count)
     return {
         name: Level(whole(checks[number], failures[number]), by_lane(checks[number], failures[number]), from_ms(since[number]))
         for number, name in sorted(known.items(), key=lambda each: each[1])
