@@ -796,11 +796,41 @@ def prune(config: Config = None) -> None:
 
     loaded = _loaded(config)
     engine = open_engine(loaded.settings.database_url)
+    rows, now = 0, SystemClock().now()
     try:
-        gone = maintenance.prune(engine, SystemClock().now(), loaded.settings.retention)
+        with err.status("Looking for what is old …") as shown:
+            while True:
+                gone = maintenance.prune(engine, now, loaded.settings.retention, slices=20)
+                rows += gone.rows
+                if gone.finished:
+                    break
+                shown.update(f"{rows:,} rows forgotten …")
     finally:
         engine.dispose()
-    out.print(escape(str(gone)))
+    out.print(f"{rows:,} rows were older than the retention says and are forgotten.")
+
+
+@db.command()
+def copy(
+    to: Annotated[str, typer.Option("--to", help="The URL of an empty database, as MONITOR_DATABASE_URL takes it.")],
+    config: Config = None,
+) -> None:
+    """Copy everything to an empty database, from SQLite to PostgreSQL or back. All or nothing; stop the poller first.
+
+    Then set MONITOR_DATABASE_URL to the new one and start again. The old database stays as it is.
+    """
+    from monitor.store import copying
+
+    loaded = _loaded(config)
+
+    def tell(step: copying.Step) -> None:
+        shown.update(f"{escape(step.table)}: {step.done:,} of {step.rows:,} rows")
+
+    with err.status("Copying …") as shown:
+        rows = copying.copy(loaded.settings.database_url, to, SystemClock().now(), tell)
+    out.print(
+        f"{rows:,} rows copied, every table counted. Set MONITOR_DATABASE_URL (or database_url) to the new one and start again."
+    )
 
 
 def _loaded(config: Path | None) -> "Loaded":

@@ -14,7 +14,19 @@ from sqlalchemy.engine import URL, make_url
 
 from monitor.store.errors import Problem, StoreError
 
-__all__ = ["Connection", "Engine", "Problem", "StoreError", "explain", "open_engine", "parse", "reading", "sqlite_path", "writing"]
+__all__ = [
+    "Connection",
+    "Engine",
+    "Problem",
+    "StoreError",
+    "explain",
+    "open_engine",
+    "parse",
+    "reading",
+    "shown",
+    "sqlite_path",
+    "writing",
+]
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +77,13 @@ def parse(url: str) -> URL:
 def sqlite_path(url: URL | str) -> Path:
     """The file of an SQLite URL."""
     return Path(parse(url).database or "") if isinstance(url, str) else Path(url.database or "")
+
+
+def shown(url: URL) -> str:
+    """The database as people know it: the file, or the server's URL without any password."""
+    if url.get_backend_name() == "sqlite":
+        return url.database or ""
+    return url.difference_update_query([name for name in url.query if "password" in name]).render_as_string(hide_password=True)
 
 
 def _open_server(url: URL, *, readonly: bool) -> Engine:
@@ -155,7 +174,7 @@ def explain(url: URL, error: Exception) -> StoreError:
     """What an error of the driver means, and what to do."""
     original: Any = getattr(error, "orig", None) or error
     name = getattr(original, "sqlite_errorname", "") or ""
-    where = url.database if url.get_backend_name() == "sqlite" else url.render_as_string(hide_password=True)
+    where = shown(url)
     first_line = str(original).partition("\n")[0]
     if "no such table" in first_line or "no such column" in first_line or "UndefinedTable" in type(original).__name__:
         return StoreError(Problem.OLDER, f"{where} has no tables of this version yet: run `python -m monitor db upgrade`")
@@ -163,8 +182,8 @@ def explain(url: URL, error: Exception) -> StoreError:
         if name.startswith(prefix):
             return StoreError(problem, text.format(where=where))
     state = getattr(original, "sqlstate", None) or ""
-    for sign, (problem, text) in _SERVER_WORDS.items():
-        # A server that refuses the connection says why in words alone; later it gives a code.
+    # A server that refuses the connection says why in words alone; later it gives a code.
+    for sign, (problem, text) in (_STATES if state else _REFUSALS).items():
         if state.startswith(sign) if state else sign in str(original):
             return StoreError(problem, text.format(where=where))
     return StoreError(Problem.OTHER, f"{where}: {first_line}")
@@ -190,11 +209,11 @@ _SLOW = (Problem.LOCKED, "{where} did not answer in time: a statement waited too
 _CROWDED = (Problem.LOCKED, "{where} takes no more connections: raise max_connections, or close what else is connected")
 _FORBIDDEN = (Problem.FORBIDDEN, "{where} refuses this user: the poller needs to own its tables, pages need to read them")
 _UNKNOWN_USER = (Problem.FORBIDDEN, "{where} refuses the user or the password; the password stands in the URL or in PGPASSWORD")
-_SERVER_WORDS = {
+_ABSENT = (Problem.MISSING, "{where}: the server has no such database; make it with `createdb`")
+_REFUSALS = {
     "Connection refused": _DOWN,
     "No such file or directory": _DOWN,
     "the database system is": _DOWN,
-    "57P03": _DOWN,
     "connection timeout": _GONE,
     "timeout expired": _GONE,
     "No route to host": _GONE,
@@ -202,18 +221,22 @@ _SERVER_WORDS = {
     "server closed the connection": _GONE,
     "connection is lost": _GONE,
     "connection is closed": _GONE,
-    "57P": _GONE,
-    "08": _GONE,
     "failed to resolve host": (Problem.UNREACHABLE, "{where}: there is no host of that name"),
     "authentication failed": _UNKNOWN_USER,
     "no password supplied": _UNKNOWN_USER,
     "no pg_hba.conf entry": _UNKNOWN_USER,
     'role "': _UNKNOWN_USER,
-    "28": _UNKNOWN_USER,
-    'database "': (Problem.MISSING, "{where}: the server has no such database; make it with `createdb`"),
-    "3D": (Problem.MISSING, "{where}: the server has no such database; make it with `createdb`"),
+    'database "': _ABSENT,
     "connection slots": _CROWDED,
     "too many": _CROWDED,
+}
+"""By what the driver says where there is no connection."""
+_STATES = {
+    "57P03": _DOWN,
+    "57P": _GONE,
+    "08": _GONE,
+    "28": _UNKNOWN_USER,
+    "3D": _ABSENT,
     "53300": _CROWDED,
     "53100": (Problem.FULL, "{where} cannot grow: the server's disk is full. Free some space; nothing that was stored is lost"),
     "53": (Problem.FULL, "{where}: the server has run out of memory or disk"),
@@ -224,6 +247,7 @@ _SERVER_WORDS = {
     "40": (Problem.LOCKED, "{where}: two writers waited for each other, and one had to give way; it is tried again"),
     "XX001": (Problem.DAMAGED, "{where} is damaged: restore the newest backup"),
 }
+"""By the beginning of an SQLSTATE; the longer ones first."""
 
 
 _NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "glusterfs", "lustre", "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "davfs")

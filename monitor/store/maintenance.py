@@ -2,6 +2,7 @@
 
 import contextlib
 import os
+import shlex
 import sqlite3
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -14,7 +15,7 @@ from sqlalchemy import Connection, Engine, Table
 
 from monitor.domain.timeline import to_ms
 from monitor.store import meta, migrate, partitions, tables
-from monitor.store.engine import Problem, StoreError, explain, reading, sqlite_path, writing
+from monitor.store.engine import Problem, StoreError, explain, reading, shown, sqlite_path, writing
 from monitor.store.tables import DAY, FLEET, HOUR, MINUTE, QUARTER
 
 # --- backup --------------------------------------------------------------------------------------------------------------
@@ -26,7 +27,10 @@ def backup(engine: Engine, to: Path) -> None:
     Copying the file by other means loses what is still in its `-wal` file beside it.
     """
     if engine.dialect.name != "sqlite":
-        raise StoreError(Problem.URL, "this database is a server's: copy it with pg_dump")
+        at = engine.url
+        there = shown(sa.URL.create("postgresql", at.username, None, at.host, at.port, at.database, at.query))
+        command = f"pg_dump --format=custom --file={shlex.quote(str(to))} {shlex.quote(there)}"
+        raise StoreError(Problem.URL, f"this database is a server's, which copies itself; run: {command}")
     if to.exists():
         raise StoreError(Problem.FOLDER, f"{to} is already there: name a new file")
     half = to.with_name(to.name + ".part")

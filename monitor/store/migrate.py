@@ -5,7 +5,7 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
-from monitor.store.engine import Problem, StoreError, explained, reading
+from monitor.store.engine import Problem, StoreError, explained, reading, shown
 
 REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006")
 """Every schema there ever was, oldest first: known here so that a start without anything to do need not import Alembic (0.8 s)."""
@@ -43,7 +43,7 @@ _LOCK = 0x6D6F6E69746F72
 
 
 def _refuse_strangers(connection: Connection) -> None:
-    where = connection.engine.url.render_as_string(hide_password=True)
+    where = shown(connection.engine.url)
     revision = _revision(connection)
     if revision is None and (strangers := sa.inspect(connection).get_table_names()):
         raise StoreError(Problem.NOT_A_DATABASE, f"{where} is another program's database (it has {', '.join(strangers[:3])})")

@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from sqlalchemy import Connection, Engine
 
-from monitor.domain.timeline import to_ms
+from monitor.domain.timeline import from_ms, to_ms
 from monitor.store.engine import reading, writing
 
 REST = "observations_rest"
@@ -19,6 +19,7 @@ AHEAD = 3
 """Months that have a partition before they begin."""
 _LOCK_WAIT_MS = 2_000
 """How long the poller and pages may be kept waiting for a change of partitions; then it is left for the next time."""
+_LONGEST = timedelta(days=800)
 _NAME = re.compile(r"observations_(\d{4})_(\d{2})")
 _ALL = "SELECT c.relname FROM pg_inherits i JOIN pg_class c ON c.oid = i.inhrelid WHERE i.inhparent = 'observations'::regclass"
 
@@ -56,6 +57,14 @@ def make(connection: Connection, months: Iterable[datetime]) -> None:
             f"INSERT INTO {name} SELECT * FROM early"
         )
         connection.exec_driver_sql(f"ALTER TABLE observations ATTACH PARTITION {name} FOR VALUES FROM ({start}) TO ({end})")
+
+
+def cover(connection: Connection, oldest: int | None, newest: int | None) -> None:
+    """Give every month between these moments a partition, before the rows come; what a wrong clock put far back is rest."""
+    if connection.dialect.name != "postgresql" or oldest is None or newest is None:
+        return
+    first = max(from_ms(oldest), from_ms(newest) - _LONGEST)
+    make(connection, between(first, from_ms(newest)))
 
 
 def between(first: datetime, last: datetime) -> list[datetime]:

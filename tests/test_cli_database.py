@@ -1,0 +1,42 @@
+"""`python -m monitor db …` on a server, and the way there from a file."""
+
+from pathlib import Path
+
+from monitor.store.engine import open_engine
+from monitor.store.migrate import current
+from tests.postgres import postgresql, server
+from tests.store.helpers import START, inventory, seed, span, sqlite_url
+from tests.test_cli import KEY, monitor
+
+__all__ = ["postgresql", "server"]
+
+
+def test_a_file_is_copied_to_a_server_that_is_then_looked_after(tmp_path: Path, postgresql: str) -> None:
+    file = sqlite_url(tmp_path / "monitor.db")
+    seed(file, inventory("checkout"), START, span("1h"), span("10m"))
+    here = {"OPENAI_API_KEY": KEY, "OPENAI_PROJECT_ID": "proj_a"}
+    done = monitor("db", "copy", "--to", postgresql, cwd=tmp_path, MONITOR_DATABASE_URL=file, **here)
+    assert done.returncode == 0, done.stderr
+    assert "rows copied" in done.stdout
+    again = monitor("db", "copy", "--to", postgresql, cwd=tmp_path, MONITOR_DATABASE_URL=file, **here)
+    assert again.returncode == 2
+    assert "not empty" in again.stderr
+    here["MONITOR_DATABASE_URL"] = postgresql
+    for command, said in (("upgrade", "up to date"), ("check", "sound"), ("prune", "forgotten")):
+        done = monitor("db", command, cwd=tmp_path, **here)
+        assert (done.returncode, done.stderr) == (0, "")
+        assert said in done.stdout
+    engine = open_engine(postgresql)
+    assert current(engine) is not None
+    engine.dispose()
+
+
+def test_a_servers_backup_is_a_command_without_the_password(tmp_path: Path, postgresql: str) -> None:
+    url = postgresql.replace("postgres@", "postgres:TEST-pass@")
+    done = monitor(
+        "db", "backup", "my copy.dump", cwd=tmp_path, OPENAI_API_KEY=KEY, OPENAI_PROJECT_ID="proj_a", MONITOR_DATABASE_URL=url
+    )
+    assert done.returncode == 2
+    plain = postgresql.replace("+psycopg", "")
+    assert f"pg_dump --format=custom --file='my copy.dump' {plain}" in done.stderr
+    assert "TEST-pass" not in done.stderr
