@@ -19,7 +19,11 @@ from monitor.store import incidents, outbox, silences
 from monitor.store.outbox import DeliveryState
 from tests.notify.conftest import Hook
 from tests.notify.examples import MINUTE, NOW, change, incident
+from tests.postgres import server
+from tests.store.conftest import BACKENDS
 from tests.store.helpers import new_store, sqlite_url
+
+__all__ = ["server"]
 
 R = NotifyReason
 PROJECT = """
@@ -47,9 +51,10 @@ class Post:
         return "out of order" if channel in self.down else None
 
 
-@pytest.fixture
-def engine(tmp_path: Path) -> Iterator[Engine]:
-    found, _ = new_store(sqlite_url(tmp_path / "monitor.db"))
+@pytest.fixture(params=BACKENDS)
+def engine(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    on_file = request.param == "sqlite"
+    found, _ = new_store(sqlite_url(tmp_path / "monitor.db") if on_file else request.getfixturevalue("server").cleared())
     yield found
     found.dispose()
 

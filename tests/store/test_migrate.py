@@ -1,7 +1,5 @@
 """The schema: from nothing, from an older version, and never from a newer one."""
 
-import contextlib
-import sqlite3
 import subprocess
 import sys
 import threading
@@ -9,20 +7,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from alembic import command
 from alembic.autogenerate import compare_metadata
 from alembic.config import Config
 from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
-from monitor.domain.timeline import to_ms
 from monitor.store import maintenance, queries
 from monitor.store.engine import Problem, StoreError, open_engine, reading, writing
 from monitor.store.migrate import FOLDER, REVISIONS, current, migrate
 from monitor.store.record import Writer
-from monitor.store.sketch import compact
-from monitor.store.tables import DAY, PROBES, metadata
+from monitor.store.tables import PROBES, metadata
 from tests.store.conftest import Store
 from tests.store.helpers import START, ProbeKind, incident, inventory, opened, seed, span, sqlite_url
 
@@ -91,46 +88,59 @@ def test_two_may_open_and_migrate_a_new_database_at_once(url: str, attempt: int)
     assert current(open_engine(url)) == REVISIONS[-1]
 
 
-def test_a_database_of_the_first_schema_keeps_everything(tmp_path: Path) -> None:
-    told = tmp_path / "told.db"
-    known = inventory("checkout", "search")
-    seed(sqlite_url(told), known, START, span("50h"), span("1h"), {"search": "ok 401 401"})
-    engine = open_engine(sqlite_url(tmp_path / "monitor.db"))
-    _upgrade_to(engine, "0001")
-    with contextlib.closing(sqlite3.connect(tmp_path / "monitor.db", isolation_level=None)) as raw:
-        tables = "SELECT name FROM sqlite_master WHERE type = 'table' AND name != 'alembic_version'"
-        columns = {
-            name: ", ".join(f'"{row[1]}"' for row in raw.execute(f"PRAGMA table_info({name})"))
-            for (name,) in raw.execute(tables).fetchall()
-        }
-        raw.execute("ATTACH ? AS told", (str(told),))
-        for name, some in columns.items():
-            raw.execute(f"INSERT OR REPLACE INTO main.{name} ({some}) SELECT {some} FROM told.{name}")
-        raw.execute("DETACH told")
-        before = {name: raw.execute(f"SELECT {some} FROM {name}").fetchall() for name, some in columns.items()}
-    assert {name for name, rows in before.items() if rows} >= {"projects", "keys", "observations", "transitions", "target_states"}
-    assert current(engine) == "0001"
+@pytest.mark.parametrize("revision", REVISIONS[:-1])
+def test_a_database_of_any_older_schema_keeps_everything(url: str, tmp_path: Path, revision: str) -> None:
+    told = sqlite_url(tmp_path / "told.db")
+    seed(told, inventory("checkout", "search"), START, span("2h"), span("10m"), {"search": "ok 401 401"})
+    engine, other = open_engine(url), open_engine(told)
+    _upgrade_to(engine, revision)
+    before = _fill(engine, other)
+    assert {name for (name, _), rows in before.items() if rows} >= {
+        "projects",
+        "keys",
+        "observations",
+        "transitions",
+        "target_states",
+    }
+    assert current(engine) == revision
     migrate(engine)
     assert current(engine) == REVISIONS[-1]
-    with contextlib.closing(sqlite3.connect(tmp_path / "monitor.db")) as raw:
-        assert {name: raw.execute(f"SELECT {some} FROM {name}").fetchall() for name, some in columns.items()} == before
-    assert maintenance.check(engine) == []
-    other = open_engine(sqlite_url(told))
-    assert _days(engine) == _days(other) != []
     with reading(engine) as connection:
-        assert connection.exec_driver_sql("SELECT DISTINCT used_at FROM answers").scalars().all() == [to_ms(START) // DAY * DAY]
+        assert {name: _rows(connection, name, columns) for (name, columns) in before} == {
+            name: rows for (name, _), rows in before.items()
+        }
+    assert maintenance.check(engine) == []
     assert Writer(engine).states() == Writer(other).states()
     assert queries.fleet(engine, START) == queries.fleet(other, START)
     opened(engine, incident("search"))
     assert len(queries.incidents(engine, project="search")) == 1
+    engine.dispose()
+    other.dispose()
 
 
-def _days(engine: Engine) -> list[tuple[Any, ...]]:
-    """Every day bucket, its sketch by what it says, and every day's failures."""
-    with reading(engine) as connection:
-        days = connection.exec_driver_sql("SELECT * FROM day_buckets ORDER BY start, project_id, probe").all()
-        failures = connection.exec_driver_sql("SELECT * FROM day_failures ORDER BY start, project_id, failure").all()
-    return [*((*row[:-1], compact(row[-1])) for row in days), *map(tuple, failures)]
+def _fill(engine: Engine, told: Engine) -> dict[tuple[str, tuple[str, ...]], list[tuple[Any, ...]]]:
+    """Give an older database, in plain SQL, what a store of today was told; the rows it then has, by table and columns."""
+    found = {}
+    with reading(told) as source, writing(engine) as connection:
+        inspector = sa.inspect(connection)
+        for name in [table.name for table in metadata.sorted_tables if inspector.has_table(table.name)]:
+            columns = tuple(column["name"] for column in inspector.get_columns(name))
+            rows = _rows(source, name, columns)
+            connection.execute(sa.text(f"DELETE FROM {name}"))
+            if rows:
+                named = ", ".join(f'"{column}"' for column in columns)
+                values = ", ".join(f":{column}" for column in columns)
+                given = [dict(zip(columns, row, strict=True)) for row in rows]
+                connection.execute(sa.text(f"INSERT INTO {name} ({named}) VALUES ({values})"), given)
+                if connection.dialect.name == "postgresql" and "id" in columns:
+                    connection.execute(sa.text(f"SELECT setval(pg_get_serial_sequence('{name}', 'id'), max(id)) FROM {name}"))
+            found[name, columns] = rows
+    return found
+
+
+def _rows(connection: Connection, name: str, columns: tuple[str, ...]) -> list[tuple[Any, ...]]:
+    named = ", ".join(f'"{column}"' for column in columns)
+    return sorted((tuple(row) for row in connection.execute(sa.text(f"SELECT {named} FROM {name}"))), key=repr)
 
 
 def _upgrade_to(engine: Engine, revision: str) -> None:

@@ -14,7 +14,7 @@ from monitor.store import maintenance, meta, queries, tables
 from monitor.store.engine import Problem, StoreError, open_engine, reading, writing
 from monitor.store.record import Writer
 from tests.postgres import MISSING, Server, server_or_none
-from tests.store.helpers import START, answer, inventory, new_store, span
+from tests.store.helpers import START, answer, inventory, new_store, span, story
 
 MINUTES = Window(START - span("1m"), START + span("10m"))
 
@@ -107,6 +107,27 @@ def test_pages_cannot_write_to_the_server(ours: str) -> None:
     with pytest.raises(StoreError) as caught:
         Writer(open_engine(ours, readonly=True)).sync_inventory(inventory("checkout"), START)
     assert caught.value.problem is Problem.READ_ONLY
+
+
+def test_a_server_that_goes_and_comes_back_takes_the_same_batch_again() -> None:
+    own = server_or_none()
+    if own is None:
+        pytest.skip(MISSING)
+    with contextlib.closing(own):
+        engine, writer = new_store(own.empty())
+        writer.record(story("ok ok"), START)
+        before, batch = writer.states(), story("401 401", start=START + span("5m"))
+        own.stop()
+        for _ in range(2):
+            with pytest.raises(StoreError) as caught:
+                writer.record(batch, START)
+            assert caught.value.problem in (Problem.REFUSED, Problem.UNREACHABLE)
+        assert writer.states() == before
+        own.start()
+        assert [done.observation for done in writer.record(batch, START)] == batch
+        assert len(queries.observations(engine, MINUTES)) == 4
+        assert maintenance.check(engine) == []
+        engine.dispose()
 
 
 # --- a server that refuses -----------------------------------------------------------------------------------------------
