@@ -49,6 +49,11 @@ DO $$ DECLARE name text; filled bool; BEGIN
 END $$
 """
 
+_COLUMNS = """
+SELECT table_name, column_name, data_type FROM information_schema.columns
+WHERE table_schema = 'public' AND table_name NOT LIKE 'observations\\_%' ORDER BY 1, 2
+"""
+
 
 def binaries() -> Path | None:
     """The folder of `initdb` and `postgres`; None where there is none."""
@@ -177,12 +182,16 @@ class Server:
 
     def cleared(self) -> str:
         """The URL of a database with our tables as if new: the one of the test before, emptied, which is faster still."""
-        if self._cleared is None:
-            self._cleared = self.migrated()
-        name = self._cleared.rpartition("/")[2]
-        with psycopg.connect(self.dsn(name), autocommit=True) as connection:
+        if self._cleared is None or self._schema_of(self._cleared) != self._schema_of(self.url(self._template or "")):
+            self._cleared = self.migrated()  # the first, or the one before was left with another schema
+        with psycopg.connect(self.dsn(self._cleared.rpartition("/")[2]), autocommit=True) as connection:
             connection.execute(_CLEAR)
         return self._cleared
+
+    def _schema_of(self, url: str) -> list[tuple[object, ...]]:
+        """The columns of our tables; partitions come and go."""
+        with psycopg.connect(self.dsn(url.rpartition("/")[2])) as connection:
+            return connection.execute(_COLUMNS).fetchall()
 
     def drop(self, url: str) -> None:
         """Forget a database, whoever still uses it."""

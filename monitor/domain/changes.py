@@ -30,6 +30,12 @@ class ChangeKind(StrEnum):
     MODEL_REMOVED = "model.removed"
     """A model that the project's model permissions no longer allow."""
     MODEL_ADDED = "model.added"
+    MODEL_LISTED = "model.listed"
+    """OpenAI's catalogue has it for the first time."""
+    MODEL_DELISTED = "model.delisted"
+    """OpenAI's catalogue no longer has it."""
+    MODEL_SHUTDOWN = "model.shutdown"
+    """OpenAI announced, moved or withdrew the day on which it is shut down."""
     TOOL_DISABLED = "tool.disabled"
     TOOL_ENABLED = "tool.enabled"
     SPEND_LIMIT_REACHED = "spend_limit.reached"
@@ -58,6 +64,8 @@ class ChangeSource(StrEnum):
     CONFIGURATION = "configuration"
     CALENDAR = "calendar"
     """A date that was known came."""
+    CATALOGUE = "catalogue"
+    """OpenAI lists other models than before."""
 
 
 @dataclass(frozen=True, slots=True)

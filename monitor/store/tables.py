@@ -11,6 +11,8 @@
     organizations ─► organization_items, organization_parts, usage, costs      what the Administration API says, and what it did not
         └─────► key_matches ◄─ keys             which of the organization's keys a configured secret is
     change_events                               what changed, there or here; kept for ever
+    project_catalogues ─► catalogues            the models that OpenAI lists to a project; many projects are listed the same
+    scores                                      how each key and project did on the scorecard, whenever that changed
 
 Charts read buckets, never raw rows. The fleet as a whole is kept as project 0 (`FLEET`), so that a chart over every project
 reads no more than a chart over one.
@@ -473,3 +475,30 @@ change_events = _plain(
     Index("ix_change_events_at", "at"),
     Index("ix_change_events_project", "project", "at"),
 )
+
+catalogues = _plain(
+    "catalogues",
+    Column("id", Int, primary_key=True),
+    Column("digest", Blob, nullable=False, unique=True),
+    Column("models", Words, nullable=False),
+)
+"""Lists of models as JSON, `[[id, shutdown date or null], …]`, sorted; each once, however many projects were told it."""
+
+project_catalogues = _clustered(
+    "project_catalogues",
+    _key("project_id"),
+    Column("catalogue_id", Int, nullable=False),
+    Column("at", Int, nullable=False),
+)
+"""What each project was listed last, and since when."""
+
+scores = _clustered(
+    "scores",
+    _key("subject", Words),
+    _key("at"),
+    Column("score", Int, nullable=False),
+    Column("findings", Words, nullable=False),
+)
+"""A row whenever the score of `organization`, `project:NAME` or `key:NAME/LABEL` (`key:key_…` of one nobody configured) changed;
+`findings` are the broken rules, as a JSON list.
+"""

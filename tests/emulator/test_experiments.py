@@ -180,8 +180,10 @@ def test_whose_quota_it_is_another_project_tells(play: Any, hits: dict[str, str]
         # Without the money for a call, or without a second project, nobody knows.
         for less in ({"known": {"may_spend": False}}, {"borrow": False}):
             found, results = await case.look(ProbeKind.INFERENCE, "gpt-4o", **less)
-            assert set(results) == {X.LISTING}
+            assert {kind for kind, result in results.items() if result.observation is not None} == {X.LISTING}
             assert (found.confidence, found.owner) == (POSSIBLE, Owner.BILLING)
+            # What was left out for want of money is told, what could not be asked at all is not.
+            assert (X.CALL_ELSEWHERE in results) is ("known" in less)
 
     play(scene)
 

@@ -87,8 +87,8 @@ async def test_an_incident_is_told_once_and_called_over_once(engine: Engine, set
     assert post.given == [("chat", "Critical"), ("chat", "Over")]
     timeline = incidents.record(engine, one.id).events
     assert [each.text.partition(" ·")[0] for each in timeline if each.kind is EventKind.NOTIFIED] == [
-        "Told “chat”: Critical",
-        "Told “chat”: Over",
+        "“chat” was told (first): Critical",
+        "“chat” was told (resolved): Over",
     ]
 
 
