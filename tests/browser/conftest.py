@@ -41,7 +41,7 @@ def chromium() -> str | None:
 
 
 @contextlib.contextmanager
-def running(*arguments: str, folder: Path, port: int, seconds: float = 60) -> Iterator[str]:
+def running(*arguments: str, folder: Path, port: int, seconds: float = 180) -> Iterator[str]:
     """`python -m monitor …` in a folder of its own, until the dashboard answers; stopped by one Ctrl-C at the end."""
     for name in ("app.py", "monitor", "pages", ".streamlit"):
         if not (folder / name).exists():
