@@ -107,6 +107,7 @@ async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
     from monitor.incident_keeper import IncidentKeeper
     from monitor.notify.outbox import Teller
     from monitor.openai_api.client import scrub_environment
+    from monitor.organization_keeper import OrganizationKeeper
     from monitor.poller import Poller
     from monitor.store.leases import Leases, shared
     from monitor.store.leases import name as leases_name
@@ -122,7 +123,8 @@ async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
             leases = Leases(engine, leases_name(), settings.poller.lease) if shared(engine) else None
             leading = leases.leading() if leases else engine
             teller = Teller(leading, settings)
-            keeper = IncidentKeeper(leading, SystemClock(), teller.tell, teller.forget)
+            organizations = OrganizationKeeper(leading, SystemClock(), loaded.secrets)
+            keeper = IncidentKeeper(leading, SystemClock(), teller.tell, teller.forget, organizations.look_now)
             poller = Poller(
                 settings,
                 loaded.secrets,
@@ -139,6 +141,7 @@ async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
                 asyncio.create_task(serve(poller, settings)),
                 asyncio.create_task(_forget(poller, leading)),
                 asyncio.create_task(keeper.run(poller)),
+                asyncio.create_task(organizations.run(poller)),
                 asyncio.create_task(_notify(poller, loaded.secrets, teller, engine)),
             ]
             if die_with_stdin:

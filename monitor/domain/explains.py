@@ -183,7 +183,7 @@ EXPLAINS: Mapping[ChangeKind, Mapping[FailureKind | Lane, Rule]] = {
         _F.NETWORK_NOT_OPENAI: _R(96, _SENT, _PROJECT),
         _F.CLIENT_CONFIGURATION: _R(96, _SENT, _PROJECT),
         _F.ACCESS_MODEL_NOT_FOUND: _R(80, "other models may be asked for since then", _PROJECT),
-        _F.ACCESS_MODEL_NOT_ALLOWED: _R(70, "other models may be asked for since then", _PROJECT),
+        _F.ACCESS_MODEL_NOT_ALLOWED: _R(80, "other models may be asked for since then", _PROJECT),
         _F.ACCESS_POLICY: _R(40, "other things may be asked for since then", _PROJECT),
         _F.RATE_SLOW_DOWN: _R(20, "more may be asked for since then", _PROJECT),
         Lane.AUTH: _R(70, _SENT, _PROJECT),
