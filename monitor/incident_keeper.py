@@ -20,9 +20,10 @@ from monitor.domain.inventory import Inventory, ProbeKind, Target
 from monitor.domain.observation import Observation
 from monitor.domain.replay import became
 from monitor.domain.taxonomy import FailureKind, Lane, Scope
+from monitor.domain.what_changed import ranked, sharpened
 from monitor.openai_api.experiments import investigate
 from monitor.poller import Poller
-from monitor.store import incidents, intents, troubled
+from monitor.store import around, changes, incidents, intents, troubled
 from monitor.store.engine import Engine, StoreError
 from monitor.store.record import Recorded
 
@@ -76,6 +77,8 @@ class IncidentKeeper:
         self._fleet = Fleet.of(())
         self._watched: set[Target] = set()
         self._neighbours: list[Target] = []
+        self._explained: dict[int, object] = {}
+        """What was known of each open incident when it was last looked what changed around it."""
         self._broken: set[str] = set()
         """Projects in which something broke since the last look."""
         self.open_ones: list[Incident] = []
@@ -236,14 +239,40 @@ class IncidentKeeper:
             self._tell(now)
             return asked
         lately = incidents.recently_resolved(self._engine, now - REOPEN_WITHIN) if self._ill else []
-        changes = correlate(tuple(self._ill.values()), self._fleet, self.open_ones, lately, now, self._describe)
-        if changes:
-            stored = incidents.apply(self._engine, changes, now)
-            fresh = zip(stored, changes, strict=True)
+        folded = correlate(tuple(self._ill.values()), self._fleet, self.open_ones, lately, now, self._describe)
+        if folded:
+            stored = incidents.apply(self._engine, folded, now)
+            fresh = zip(stored, folded, strict=True)
             self._opened += [made for made, change in fresh if change.events and change.events[0].kind is EventKind.OPENED]
             self.open_ones = incidents.open_ones(self._engine)
+        self._explain(now)
         self._tell(now)
         return asked
+
+    def _explain(self, now: datetime) -> None:
+        """Look what changed around what goes on, where more is known of either than the last time; else it costs one question."""
+        version = changes.version(self._engine) if self.open_ones else None
+        looked: dict[int, object] = {}
+        sharper = False
+        for one in self.open_ones if version is not None else ():
+            if one.id is None:
+                continue
+            known = (version, one.cause, one.failure, one.first_bad_at, one.last_good_at, one.projects, one.keys, one.models)
+            looked[one.id] = (*known, one.diagnosis)
+            if self._explained.get(one.id) == looked[one.id]:
+                continue
+            said = sharpened(one, ranked(one, around.read(self._engine, one)))
+            if said == one.diagnosis:
+                continue
+            if said.changed is not None:
+                text = f"Changed just before: {said.changed}"
+            else:
+                text = "What changed just before no longer explains it."
+            incidents.update(self._engine, one.id, Event(now, EventKind.CAUSE, text), diagnosis=said)
+            sharper = True
+        self._explained = looked
+        if sharper:
+            self.open_ones = incidents.open_ones(self._engine)
 
     def _carry_out(self, now: datetime) -> Iterator[Target]:
         """What people asked for on the pages."""

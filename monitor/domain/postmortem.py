@@ -15,6 +15,7 @@ from statistics import median
 from monitor.domain.alerting import label
 from monitor.domain.incidents import Event, EventKind, Incident, IncidentRecord
 from monitor.domain.taxonomy import KINDS, Owner
+from monitor.domain.what_changed import SOURCES, WORDS, Explanation, not_known, ranked
 from monitor.domain.words import clock, duration
 
 WHO_MENDS = {
@@ -98,6 +99,8 @@ def markdown(record: IncidentRecord) -> str:
         f"**Next step:** {_plain(said.next_step)}",
         f"**Who mends it:** {WHO_MENDS[said.owner]}",
         "\n".join(f"- {_code(line)}" for line in said.evidence),
+        "## What changed just before",
+        *_changed(record),
         "## Who was hit",
         _table(("", ""), _hit(one)),
         "## Timeline",
@@ -110,6 +113,24 @@ def markdown(record: IncidentRecord) -> str:
         "- What went well:\n- What went badly:\n- Where we were lucky:\n- [ ] Action, owner, date:",
     ]
     return "\n\n".join(part for part in parts if part) + "\n"
+
+
+_MOST_CHANGES = 20
+
+
+def _changed(record: IncidentRecord) -> list[str]:
+    """What changed from half an hour before the first bad answer, best explanation first, and what of that is not known."""
+    found = ranked(record.incident, record.changed)
+    rows = [_explanation(each) for each in found[:_MOST_CHANGES]]
+    parts = [_table(("", "What changed", "Why", "Known from"), rows)] if rows else ["Nothing is known to have changed."]
+    if len(found) > _MOST_CHANGES:
+        parts.append(f"{len(found) - _MOST_CHANGES:,} more changes are left out.")
+    unknown = not_known(record)
+    return [*parts, "\n".join(f"- {_plain(line)}" for line in unknown)] if unknown else parts
+
+
+def _explanation(each: Explanation) -> tuple[str, ...]:
+    return WORDS[each.strength], _plain(each.text), _plain(each.why or ""), SOURCES[each.event.source]
 
 
 def _facts(one: Incident) -> list[tuple[str, str]]:
@@ -257,8 +278,16 @@ def as_json(record: IncidentRecord) -> str:
         "mttr_seconds": _seconds(mttr(one)),
         "events": [_ready(event) for event in record.events],
         "evidence": record.evidence,
+        "changed": [_as_change(each) for each in ranked(one, record.changed)],
+        "not_known": list(not_known(record)),
     }
     return json.dumps(given, ensure_ascii=False, default=_basic)
+
+
+def _as_change(each: Explanation) -> dict[str, object]:
+    """One change with how well it explains the incident."""
+    said = {"explains": each.strength.name.lower(), "score": each.score, "reach": each.reach.name.lower(), "why": each.why}
+    return said | {"text": each.text, "event": _ready(each.event)}
 
 
 def _ready(value: object) -> dict[str, object]:

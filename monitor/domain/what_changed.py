@@ -15,7 +15,8 @@ from monitor.domain.changes import ChangeEvent, ChangeKind, ChangeSource
 from monitor.domain.diagnosis import Diagnosis
 from monitor.domain.differential import alias_of
 from monitor.domain.explains import Reach, Rule, rule_of
-from monitor.domain.incidents import Incident
+from monitor.domain.incidents import Incident, IncidentRecord
+from monitor.domain.organization import Gap
 from monitor.domain.taxonomy import Lane, Owner
 from monitor.domain.timeline import Window, to_ms
 from monitor.domain.words import Confidence, capital, clock, duration
@@ -98,6 +99,39 @@ def ranked(incident: Incident, events: Iterable[ChangeEvent]) -> tuple[Explanati
 def best_of(found: Sequence[Explanation]) -> Explanation | None:
     """The first, where it is strong enough to be told beside the incident."""
     return found[0] if found and found[0].strength >= Strength.STRONG else None
+
+
+def not_known(record: IncidentRecord) -> tuple[str, ...]:
+    """What of the changes around an incident cannot be known, and why: one sentence each. Empty where everything was read."""
+    read_at, end = record.record_read_at, window_of(record.incident).end
+    if read_at is None and record.gaps and all(gap.since is None and gap.project is None for gap in record.gaps):
+        return (f"What changed at OpenAI is not known: {record.gaps[0].reason}.",)
+    told = list(dict.fromkeys(_gap(gap) for gap in record.gaps))
+    if len(told) > _MOST_GAPS:
+        told[_MOST_GAPS:] = [f"{len(told) - _MOST_GAPS:,} more parts of OpenAI’s record could not be read."]
+    if read_at is None:
+        told.insert(0, "What changed at OpenAI is not known: the organization’s record was not read to its end yet.")
+    elif read_at < end:
+        told.insert(0, f"What changed at OpenAI is known until {clock(read_at)}, when its record was last read whole.")
+    return tuple(told)
+
+
+_MOST_GAPS = 5
+
+
+def _gap(gap: Gap) -> str:
+    whose = f" of {gap.project}" if gap.project else ""
+    since = f" since {clock(gap.since)}" if gap.since is not None else ""
+    return f"{capital(gap.part.replace('_', ' '))}{whose} could not be read{since}: {gap.reason.rstrip('.')}."
+
+
+WORDS: Mapping[Strength, str] = {
+    Strength.PROOF: "explains it",
+    Strength.STRONG: "likely",
+    Strength.POSSIBLE: "possible",
+    Strength.ALSO: "also changed",
+}
+"""How well a change explains a failure, in words."""
 
 
 # How well ---------------------------------------------------------------------------------------------------------------------
@@ -219,7 +253,7 @@ def _place(incident: Incident, one: Explanation) -> tuple[object, ...]:
     facts = (event.project_id, event.project, event.subject, event.key, event.model, event.actor, event.after and str(event.after))
     return (
         -one.strength, -one.score, -one.reach, apart, last - first, -to_ms(event.at), event.kind.value, event.source.value,
-        event.text, event.dedup, tuple(fact or "" for fact in facts), event.id or 0,
+        event.text, event.dedup, repr(facts), event.id or 0,
     )  # fmt: skip
 
 
@@ -298,8 +332,7 @@ _NEXT: Mapping[ChangeKind, tuple[Owner, str]] = {
     ),
     ChangeKind.MODEL_DELISTED: (
         Owner.SERVICE,
-        "Move the service and the `models` of {project} in monitor.toml to a newer model; see "
-        "platform.openai.com/docs/deprecations.",
+        "Move the service and the `models` of {project} in monitor.toml to a newer model: platform.openai.com/docs/deprecations.",
     ),
     ChangeKind.TOOL_DISABLED: (Owner.PROJECT_ADMIN, "Switch the tool on again in {place} → Limits, or let the service do without."),
     ChangeKind.SPEND_LIMIT_CHANGED: (Owner.PROJECT_ADMIN, "Raise the spend limit again in {limits}, or wait until next month."),

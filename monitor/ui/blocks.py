@@ -470,6 +470,7 @@ def said_rows(said: Diagnosis) -> str:
         f'<dt>Next step</dt><dd class="do">{inline(said.next_step)}</dd>'
         f"<dt>Who mends it</dt><dd>{escape(capital(WHO_MENDS[said.owner]))}</dd>"
         f"<dt>Cause, {escape(said.confidence.value)}</dt><dd>{inline(said.cause)}</dd>"
+        + (f"<dt>Changed just before</dt><dd>{escape(said.changed)}</dd>" if said.changed else "")
     )
 
 

@@ -78,6 +78,7 @@ def one(number: int) -> None:
             st.rerun()
         incidents.waiting(asked, silent=data.silent(at))
         incidents.card(record.incident, at, zone, chosen)
+        incidents.what_changed(record, at, zone)
         incidents.times(record.incident, at, zone)
         left, right = st.columns([3, 2])
         with left:

@@ -249,7 +249,11 @@ def test_it_counts_from_half_an_hour_before_until_five_minutes_after(after: time
 
 
 def test_before_beats_after_and_near_beats_far() -> None:
-    near, far, later = replace(DELETED, dedup="n"), replace(DELETED, at=BAD - 20 * MINUTE, dedup="f"), replace(DELETED, at=BAD + SECOND)
+    near, far, later = (
+        replace(DELETED, dedup="n"),
+        replace(DELETED, at=BAD - 20 * MINUTE, dedup="f"),
+        replace(DELETED, at=BAD + SECOND),
+    )
     one = incident(last_good_at=None)
     assert [each.event for each in ranked(one, [later, far, near])] == [near, far, later]
     assert first(one, later).strength < Strength.PROOF
@@ -376,7 +380,9 @@ FAILURES = st.sampled_from(FailureKind)
 
 @settings(max_examples=300, deadline=None)
 @given(failure=FAILURES, events=st.lists(EVENTS, max_size=8), data=st.data())
-def test_the_order_is_total_and_the_same_whatever_comes_first(failure: FailureKind, events: list[ChangeEvent], data: st.DataObject) -> None:
+def test_the_order_is_total_and_the_same_whatever_comes_first(
+    failure: FailureKind, events: list[ChangeEvent], data: st.DataObject
+) -> None:
     one = incident(failure)
     found = ranked(one, events)
     assert ranked(one, data.draw(st.permutations(events))) == found
