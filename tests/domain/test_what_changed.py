@@ -270,7 +270,7 @@ def test_where_answers_were_good_after_it_it_settles_nothing() -> None:
 
 
 def test_a_time_without_a_zone_is_refused() -> None:
-    naive = datetime(2026, 11, 23, 2)
+    naive = BAD.replace(tzinfo=None)
     for event in (replace(DELETED, at=naive), replace(DELETED, after=naive)):
         with pytest.raises(ValueError, match="zone"):
             ranked(incident(), [event])
