@@ -121,9 +121,13 @@ def shown(text: str) -> str:
 
 
 def sign(event: ChangeEvent, otherwise: str) -> str:
-    """What happens once only is the same however it was learned; the rest is told apart by when, or by the log's id."""
+    """What happens once only is the same however it was learned; the rest is told apart by when, or by the log's id alone: what
+    its words are depends on what was known when it was read.
+    """
     if event.kind in ONCE and event.subject:
         return f"{event.kind.value} {event.subject}"
+    if event.source is ChangeSource.AUDIT_LOG:
+        return f"audit {otherwise}"
     return f"{event.kind.value} {event.project_id or ''} {event.subject or ''} {event.model or ''} {otherwise}"
 
 
