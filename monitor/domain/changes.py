@@ -109,16 +109,17 @@ ONCE = frozenset(
 """What happens to a thing at most once: the kind and the subject alone say which change it is."""
 SLACK = timedelta(minutes=1)
 """By so much our clock and OpenAI's may differ."""
-_ALIKE = (
-    frozenset({ChangeKind.RATE_LIMIT_LOWERED, ChangeKind.RATE_LIMIT_RAISED, ChangeKind.RATE_LIMIT_CHANGED}),
-    frozenset({ChangeKind.ROLE_CHANGED, ChangeKind.MEMBER_ADDED, ChangeKind.MEMBER_REMOVED, ChangeKind.MEMBER_CHANGED}),
-)
-"""What the log calls less exactly than two readings do: it does not say what was before."""
+_LIMITS = frozenset({ChangeKind.RATE_LIMIT_LOWERED, ChangeKind.RATE_LIMIT_RAISED, ChangeKind.RATE_LIMIT_CHANGED})
+_MEMBERS = frozenset({ChangeKind.MEMBER_ADDED, ChangeKind.MEMBER_REMOVED, ChangeKind.MEMBER_CHANGED})
 
 
 def like(kind: ChangeKind) -> frozenset[ChangeKind]:
-    """The kinds that the same change may have when somebody else tells it."""
-    return next((kinds for kinds in _ALIKE if kind in kinds), frozenset({kind}))
+    """The kinds that the same change may have when somebody else tells it: the log does not say what was before."""
+    if kind in _LIMITS:
+        return _LIMITS
+    if kind is ChangeKind.ROLE_CHANGED:
+        return _MEMBERS | {kind}
+    return frozenset({kind, ChangeKind.ROLE_CHANGED}) if kind in _MEMBERS else frozenset({kind})
 
 
 def same(seen: ChangeEvent, logged: ChangeEvent) -> bool:
@@ -127,7 +128,7 @@ def same(seen: ChangeEvent, logged: ChangeEvent) -> bool:
     The log does not always name the project: what an admin key does is logged under the default one.
     """
     where = seen.project_id == logged.project_id or (
-        logged.project_id is None and logged.kind in (*_ALIKE[0], ChangeKind.ROLE_CHANGED) and seen.project_id is not None
+        logged.project_id is None and logged.kind in _LIMITS | {ChangeKind.ROLE_CHANGED} and seen.project_id is not None
     )
     when = seen.after is not None and seen.after - SLACK <= logged.at <= seen.at + SLACK
     what = logged.kind in like(seen.kind) and seen.subject is not None and seen.subject == logged.subject

@@ -38,7 +38,8 @@ def write(connection: Connection, engine: Engine, events: Iterable[ChangeEvent])
     insert = dialect.insert_new(engine, change_events).returning(c.id)
     for event in events:
         row = _row(event)
-        twin = _twin(connection, event)
+        known = connection.execute(sa.select(c.id).where(c.dedup == row["dedup"])).scalar()
+        twin = _twin(connection, event) if known is None else None
         number = connection.execute(insert, row).scalar() if twin is None else None
         if number is not None:
             new.append(replace(event, id=number))

@@ -5,6 +5,7 @@ that returns a frame does.
 """
 
 from monitor.store.changes import find as changes
+from monitor.store.covering import Covering, covering
 from monitor.store.current import asked_of, data_version, effective_config, heartbeat, keys, targets
 from monitor.store.fleet import fleet, project
 from monitor.store.history import (
@@ -46,6 +47,7 @@ from monitor.store.status import (
 from monitor.store.strips import strips
 
 __all__ = [
+    "Covering",
     "EffectiveConfig",
     "EvidenceFilter",
     "Heartbeat",
@@ -59,6 +61,7 @@ __all__ = [
     "changes",
     "check_counts",
     "costs",
+    "covering",
     "data_version",
     "deliveries",
     "effective_config",

@@ -25,7 +25,16 @@ from monitor.store import intents, queries, slo
 from monitor.store.engine import Engine, open_engine, parse
 from monitor.store.intents import Intent, Kind
 from monitor.store.outbox import DeliveryRow
-from monitor.store.queries import EffectiveConfig, EvidenceFilter, Heartbeat, KeyStatus, ProjectStatus, Sharing, TargetStatus
+from monitor.store.queries import (
+    Covering,
+    EffectiveConfig,
+    EvidenceFilter,
+    Heartbeat,
+    KeyStatus,
+    ProjectStatus,
+    Sharing,
+    TargetStatus,
+)
 from monitor.store.slo import Level
 
 if TYPE_CHECKING:
@@ -164,6 +173,11 @@ def silent(at: datetime) -> bool:
 def effective_config() -> EffectiveConfig | None:
     """What the poller runs with."""
     return cast("EffectiveConfig | None", _asked("effective_config"))
+
+
+def covering() -> Covering:
+    """What is configured beside what the organization has."""
+    return cast("Covering", _asked("covering"))
 
 
 def fleet(at: datetime) -> list[ProjectStatus]:
