@@ -5,7 +5,7 @@ All decisions are `monitor.domain.correlation`'s; here they get their facts, and
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -62,14 +62,15 @@ class IncidentKeeper:
         self._ill: dict[Target, Ill] = {}
         self._said: dict[Target, Observation] = {}
         """The last answer of everything that is ill."""
-        self._asked: dict[tuple[str, bool], datetime] = {}
-        """When the neighbours at a host were asked, free or paid."""
+        self._asked: dict[tuple[str, str], datetime] = {}
+        """When the neighbours at a host were asked, by what for."""
         self._opened: list[Incident] = []
         """New, and not yet looked into."""
         self._investigations: set[asyncio.Task[None]] = set()
         self._inventory: Inventory | None = None
         self._fleet = Fleet.of(())
         self._watched: set[Target] = set()
+        self._of_project: dict[str, list[Target]] = {}
         self._neighbours: list[Target] = []
         self.open_ones: list[Incident] = []
         """What goes on, newest knowledge."""
@@ -106,30 +107,52 @@ class IncidentKeeper:
         """The control experiments that cost nothing, or little: who answers now tells whose fault it is."""
         if self._inventory is None:
             return
-        target, lane, now = one.target, one.failure.lane, self._clock.now()
+        target, lane = one.target, one.failure.lane
         paid = lane is Lane.QUOTA and one.failure is not FailureKind.QUOTA_PROJECT_SPEND
-        place = (self._fleet.host(target), paid)
-        every = PAID_NEIGHBOURS_EVERY if paid else NEIGHBOURS_EVERY
-        if target.project is not None and target.probe is not ProbeKind.AUTH:
-            yield from (
-                check.target
-                for check in self._inventory.checks
-                if _same_key(check.target, target) and check.target.probe is ProbeKind.AUTH
-            )
+        host, mine = self._fleet.host(target), self._of_project.get(target.project or "", ())
+        if target.probe is not ProbeKind.AUTH:
+            yield from (there for there in mine if there.probe is ProbeKind.AUTH and there.key == target.key)
+        if lane in (Lane.AUTH, Lane.CLIENT):
+            yield from (there for there in mine if there.probe is ProbeKind.AUTH and there.key != target.key)
         if one.failure is FailureKind.ACCESS_MODEL_NOT_FOUND and target.probe is ProbeKind.MODEL_ACCESS:
             yield replace(target, probe=ProbeKind.INFERENCE)  # a call tells a retired model from a name that never was
-        if lane not in (Lane.AUTH, Lane.NETWORK, Lane.SERVER, Lane.QUOTA) or now - self._asked.get(place, now - every) < every:
+        if lane is Lane.ACCESS and target.model is not None and self._is_time((host, target.model), NEIGHBOURS_EVERY):
+            yield from islice(self._others(target, ProbeKind.MODEL_ACCESS, target.model), NEIGHBOURS)
+        if lane in (Lane.SERVER, Lane.NETWORK) and target.probe is ProbeKind.INFERENCE:
+            yield from self._other_calls(target, mine)
+        if lane not in (Lane.AUTH, Lane.NETWORK, Lane.SERVER, Lane.QUOTA):
             return
+        if self._is_time((host, "quota" if paid else ""), PAID_NEIGHBOURS_EVERY if paid else NEIGHBOURS_EVERY):
+            yield from (each.target for each in self._inventory.checks if _is_control(each.target, host) and each.target != target)
+            probe = ProbeKind.INFERENCE if paid else ProbeKind.AUTH
+            yield from islice(self._others(target, probe), PAID_NEIGHBOURS if paid else NEIGHBOURS)
+
+    def _other_calls(self, target: Target, mine: Iterable[Target]) -> Iterator[Target]:
+        """Another model with the same key, the same one elsewhere, another one elsewhere: is it the project, the model, or all?"""
+        if not self._is_time((self._fleet.host(target), "calls"), PAID_NEIGHBOURS_EVERY):
+            return
+        others = (there for there in mine if there.probe is ProbeKind.INFERENCE and there.model != target.model)
+        yield from islice(others, PAID_NEIGHBOURS)
+        yield from islice(self._others(target, ProbeKind.INFERENCE, target.model), PAID_NEIGHBOURS)
+        yield from islice(self._others(target, ProbeKind.INFERENCE, but=target.model), PAID_NEIGHBOURS)
+
+    def _is_time(self, place: tuple[str, str], every: timedelta) -> bool:
+        """Whether these neighbours at a host were not asked of late; from now on they were."""
+        now = self._clock.now()
+        if timedelta() <= now - self._asked.get(place, now - every) < every:
+            return False
         self._asked[place] = now
-        probe = ProbeKind.INFERENCE if paid else ProbeKind.AUTH
-        others: dict[str, Target] = {}
-        for check in self._inventory.checks:
+        return True
+
+    def _others(self, target: Target, probe: ProbeKind, model: str | None = None, but: str | None = None) -> Iterator[Target]:
+        """One check of each other project at the same host, of `model` or of any other than `but`."""
+        host, seen = self._fleet.host(target), {target.project, None}
+        for check in self._inventory.checks if self._inventory else ():
             there = check.target
-            if there.probe is ProbeKind.CONTROL and there.host == place[0] and there != target:
+            fits = there.probe is probe and (model is None or there.model == model) and (but is None or there.model != but)
+            if fits and there.project not in seen and self._fleet.host(there) == host:
+                seen.add(there.project)
                 yield there
-            elif there.probe is probe and there.project and there.project != target.project and self._fleet.host(there) == place[0]:
-                others.setdefault(there.project, there)
-        yield from islice(others.values(), PAID_NEIGHBOURS if paid else NEIGHBOURS)
 
     # Folding --------------------------------------------------------------------------------------------------------------------
 
@@ -187,6 +210,9 @@ class IncidentKeeper:
         self._inventory = inventory
         self._fleet = Fleet.of(inventory.projects)
         self._watched = {check.target for check in inventory.checks}
+        self._of_project = {}
+        for target in (check.target for check in inventory.checks):
+            self._of_project.setdefault(target.project or "", []).append(target)
         self._ill = {target: one for target, one in self._ill.items() if target in self._watched}
 
     def _begin(self) -> None:
@@ -333,8 +359,8 @@ def _state(one: Ill | None) -> tuple[object, ...] | None:
     return (one.failure, one.health, one.confirmed, one.flapping) if one else None
 
 
-def _same_key(one: Target, other: Target) -> bool:
-    return (one.project, one.key) == (other.project, other.key)
+def _is_control(target: Target, host: str) -> bool:
+    return target.probe is ProbeKind.CONTROL and target.host == host
 
 
 __all__ = ["IncidentKeeper"]
