@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from itertools import islice
 
 from monitor.clock import Clock
-from monitor.domain.correlation import OPEN_ALONE_AFTER, REOPEN_WITHIN, Fleet, correlate
+from monitor.domain.correlation import OPEN_ALONE_AFTER, REOPEN_WITHIN, SAMPLE, Fleet, correlate
 from monitor.domain.diagnosis import Context, Diagnosis, context_of, diagnose
 from monitor.domain.differential import PAID, ExperimentResult, same_key_elsewhere
 from monitor.domain.health import HealthState
@@ -30,13 +30,13 @@ log = logging.getLogger(__name__)
 
 STEP_EVERY = 1.0
 """Seconds between two looks at what is ill."""
-NEIGHBOURS = 3
-"""Projects whose keys are asked when another one's fails: enough to tell one key from the platform."""
-PAID_NEIGHBOURS = 1
-NEIGHBOURS_EVERY = timedelta(seconds=10)
+SAMPLED_FOR = timedelta(seconds=30)
+"""How long an answer is one to the question that was asked because another target failed."""
+PAID_SAMPLE = 1
+SAMPLE_EVERY = timedelta(seconds=10)
 LAST_LOOK = timedelta(seconds=15)
 """Between two looks at one that may be ill by chance."""
-PAID_NEIGHBOURS_EVERY = timedelta(minutes=5)
+PAID_SAMPLE_EVERY = timedelta(minutes=5)
 
 
 class IncidentKeeper:
@@ -64,6 +64,8 @@ class IncidentKeeper:
         """The last answer of everything that is ill."""
         self._asked: dict[tuple[str, str], datetime] = {}
         """When the neighbours at a host were asked, by what for."""
+        self._sampled: dict[Target, datetime] = {}
+        """Those that were well when they were asked because another one had failed, and when."""
         self._opened: list[Incident] = []
         """New, and not yet looked into."""
         self._investigations: set[asyncio.Task[None]] = set()
@@ -96,6 +98,9 @@ class IncidentKeeper:
             self._ill.pop(target, None)
             self._said.pop(target, None)
         else:
+            asked = self._sampled.get(target)
+            if before.sampled if before else asked is not None and asked <= seen.at <= asked + SAMPLED_FOR:
+                now = replace(now, sampled=True)
             self._ill[target] = now
             # A good answer between two bad ones tells nothing of them.
             if seen.failure is now.failure or target not in self._said:
@@ -116,25 +121,33 @@ class IncidentKeeper:
             yield from (there for there in mine if there.probe is ProbeKind.AUTH and there.key != target.key)
         if one.failure is FailureKind.ACCESS_MODEL_NOT_FOUND and target.probe is ProbeKind.MODEL_ACCESS:
             yield replace(target, probe=ProbeKind.INFERENCE)  # a call tells a retired model from a name that never was
-        if lane is Lane.ACCESS and target.model is not None and self._is_time((host, target.model), NEIGHBOURS_EVERY):
-            yield from islice(self._others(target, ProbeKind.MODEL_ACCESS, target.model), NEIGHBOURS)
+        if lane is Lane.ACCESS and target.model is not None and self._is_time((host, target.model), SAMPLE_EVERY):
+            yield from self._sample(self._others(target, ProbeKind.MODEL_ACCESS, target.model))
         if lane in (Lane.SERVER, Lane.NETWORK) and target.probe is ProbeKind.INFERENCE:
             yield from self._other_calls(target, mine)
         if lane not in (Lane.AUTH, Lane.NETWORK, Lane.SERVER, Lane.QUOTA):
             return
-        if self._is_time((host, "quota" if paid else ""), PAID_NEIGHBOURS_EVERY if paid else NEIGHBOURS_EVERY):
+        if self._is_time((host, "quota" if paid else ""), PAID_SAMPLE_EVERY if paid else SAMPLE_EVERY):
             yield from (each.target for each in self._inventory.checks if _is_control(each.target, host) and each.target != target)
             probe = ProbeKind.INFERENCE if paid else ProbeKind.AUTH
-            yield from islice(self._others(target, probe), PAID_NEIGHBOURS if paid else NEIGHBOURS)
+            yield from islice(self._others(target, probe), PAID_SAMPLE) if paid else self._sample(self._others(target, probe))
 
     def _other_calls(self, target: Target, mine: Iterable[Target]) -> Iterator[Target]:
         """Another model with the same key, the same one elsewhere, another one elsewhere: is it the project, the model, or all?"""
-        if not self._is_time((self._fleet.host(target), "calls"), PAID_NEIGHBOURS_EVERY):
+        if not self._is_time((self._fleet.host(target), "calls"), PAID_SAMPLE_EVERY):
             return
         others = (there for there in mine if there.probe is ProbeKind.INFERENCE and there.model != target.model)
-        yield from islice(others, PAID_NEIGHBOURS)
-        yield from islice(self._others(target, ProbeKind.INFERENCE, target.model), PAID_NEIGHBOURS)
-        yield from islice(self._others(target, ProbeKind.INFERENCE, but=target.model), PAID_NEIGHBOURS)
+        yield from islice(others, PAID_SAMPLE)
+        yield from islice(self._others(target, ProbeKind.INFERENCE, target.model), PAID_SAMPLE)
+        yield from islice(self._others(target, ProbeKind.INFERENCE, but=target.model), PAID_SAMPLE)
+
+    def _sample(self, others: Iterable[Target]) -> list[Target]:
+        """A few of them from far apart: those side by side may have one owner."""
+        there, now = list(others), self._clock.now()
+        found = there if len(there) <= SAMPLE else [there[len(there) * (2 * at + 1) // (2 * SAMPLE)] for at in range(SAMPLE)]
+        self._sampled = {target: at for target, at in self._sampled.items() if now - at <= SAMPLED_FOR}
+        self._sampled |= {target: now for target in found if target not in self._ill}
+        return found
 
     def _is_time(self, place: tuple[str, str], every: timedelta) -> bool:
         """Whether these neighbours at a host were not asked of late; from now on they were."""

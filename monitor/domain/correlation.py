@@ -27,6 +27,9 @@ _APART = timedelta(hours=1)
 _TOGETHER = timedelta(minutes=3)
 """Illnesses that begin within it may have one cause."""
 
+SAMPLE = 3
+"""Others that are asked when one fails. Where all of them fail alike, few causes are left, however many nobody has asked yet."""
+
 _WIDTH = {scope: rank for rank, scope in enumerate(Scope)}
 
 
@@ -111,9 +114,7 @@ def _wide(ill: Sequence[Ill], fleet: Fleet) -> dict[Target, Cause]:
             found |= dict.fromkeys((one.target for one in members), _of_many(members, host, fleet))
     for (host, lane), members in by_host.items():
         if lane is Lane.SERVER:
-            whole = Cause(Scope.OPENAI, lane, host)
-            of_one = _of_one_model(members, host, fleet)
-            found |= {one.target: of_one if of_one and one.target.model == of_one.subject else whole for one in members}
+            found |= _servers(members, host, fleet)
     return _everywhere(found, fleet)
 
 
@@ -124,9 +125,9 @@ def _paths(by_host: Mapping[str, Sequence[Ill]], fleet: Fleet) -> dict[Target, C
     all_of_them = len(broken) > 1 and len(broken) == len(fleet.hosts)
     for host, members in by_host.items():
         slow = all(_is_slow(one) for one in members)
-        of_one = _of_one_model(members, host, fleet) if slow and not all_of_them else None
-        if of_one is not None and len({one.target.project for one in members}) > 1:
-            found |= {one.target: of_one for one in members if one.target.model == of_one.subject}
+        of_one = _of_one_model(_of_now(members), host, fleet) if slow and not all_of_them else None
+        if of_one is not None:
+            found |= {one.target: of_one for one in members if one.target.model == of_one.subject.rpartition("/")[2]}
         elif host in broken:
             scope = Scope.OPENAI if slow and not all_of_them else Scope.MONITOR
             found |= dict.fromkeys((one.target for one in members), Cause(scope, Lane.NETWORK, "" if all_of_them else host))
@@ -138,20 +139,49 @@ def _is_slow(one: Ill) -> bool:
     return one.failure is FailureKind.NETWORK_TIMEOUT and not (one.hint or "").startswith("connect")
 
 
-def _of_one_model(members: Sequence[Ill], host: str, fleet: Fleet) -> Cause | None:
-    """The one model that is ill at a host where others are used too; None where more is ill, or nobody can tell.
+def _servers(members: Sequence[Ill], host: str, fleet: Fleet) -> dict[Target, Cause]:
+    """What fails at OpenAI: one model, what it does for one project, or all of a host.
 
     One other that is ill besides may be so by chance: it speaks for itself when it stays so.
     """
-    sure = [one for one in members if one.confirmed] or list(members)
-    models = Counter(one.target.model for one in sure if one.target.model)
+    lane, counted = Lane.SERVER, _of_now(members)
+    found = dict.fromkeys((one.target for one in members), Cause(Scope.OPENAI, lane, host))
+    of_one = _of_one_model(counted, host, fleet)
+    if of_one is not None:
+        return found | {one.target: of_one for one in members if one.target.model == of_one.subject.rpartition("/")[2]}
+    projects = Counter(one.target.project for one in counted if one.target.project)
+    if projects and len(fleet.hosts.get(host, ())) > 1 and not any(one.target.probe is ProbeKind.CONTROL for one in counted):
+        name, many = projects.most_common(1)[0]
+        if len(counted) - many < min(2, many):
+            alone = Cause(Scope.PROJECT, lane, name)
+            return found | {one.target: alone for one in members if one.target.project == name}
+    return found
+
+
+def _of_now(members: Sequence[Ill]) -> list[Ill]:
+    """Those that are ill for sure, and the suspects of the minutes in which that began. A suspect of later is one by chance."""
+    sure = [one for one in members if one.confirmed]
+    if not sure:
+        return list(members)
+    began = min(one.since for one in sure)
+    return [one for one in members if one.confirmed or abs(one.since - began) <= _TOGETHER]
+
+
+def _of_one_model(counted: Sequence[Ill], host: str, fleet: Fleet) -> Cause | None:
+    """The one model that is ill, for all or for one project, at a host where others are used too. None where more is ill, or nobody
+    can tell.
+    """
+    models = Counter(one.target.model for one in counted if one.target.model)
     if not models:
         return None
     model, many = models.most_common(1)[0]
     used = {each for name in fleet.hosts.get(host, frozenset()) for each in fleet.projects[name].models}
-    others = [one for one in sure if one.target.model != model]
+    others = [one for one in counted if one.target.model != model]
     alone = len(others) < min(2, many) and not any(one.target.probe is ProbeKind.CONTROL for one in others)
-    return Cause(Scope.MODEL, members[0].failure.lane, model) if alone and used - {model} else None
+    if not alone or not used - {model}:
+        return None
+    projects = {one.target.project for one in counted if one.target.model == model}
+    return Cause(Scope.MODEL, counted[0].failure.lane, model if len(projects) > 1 else f"{projects.pop()}/{model}")
 
 
 def _of_many(members: Sequence[Ill], host: str, fleet: Fleet) -> Cause:
@@ -204,13 +234,15 @@ def _newest(members: Iterable[Ill]) -> list[Ill]:
 
 
 def _is_common(members: Sequence[Ill], there: frozenset[str], most: int | None = None) -> bool:
-    """Whether one refusal of many has one cause: half of the projects, or a tenth of them, or `most`, that began together."""
+    """Whether one refusal of many has one cause: half of the projects, a tenth of them (or `most`) that began together, or a sample."""
     first: dict[str | None, datetime] = {}
     for one in members:
         first[one.target.project] = min(one.since, first.get(one.target.project, one.since))
     if len(first) < 3:
         return False
     if 2 * len(first) >= len(there):
+        return True
+    if len({one.target.project for one in members if one.sampled}) >= SAMPLE:
         return True
     times = sorted(first.values())
     needed = max(3, min(-(-len(there) // 10), most or len(there)))
@@ -344,8 +376,8 @@ def correlate(
             cause = moved[key][0] if key in moved else incident.cause
             changes.append(_updated(incident, cause, tuple(held[key]), fleet, now, describe))
     for cause, members in fresh:
-        if not _is_ripe(cause, members, fleet, now):
-            continue
+        if not _is_ripe(cause, members, fleet, now) or all(one.recovering for one in members if one.confirmed):
+            continue  # or: what is just passing needs no incident any more
         before = next((each for each in lately if _is_recent(each, now) and _comes_back(each, cause, members, fleet)), None)
         if before is not None:
             wider = max(before.cause, cause, key=_reach)

@@ -117,13 +117,39 @@ K = FailureKind
             [(Scope.ORGANIZATION, ORGANIZATION)],
         ),
         ([ill(f"{name}/web", K.SERVER_OVERLOADED) for name in NAMES[:7]], [(Scope.OPENAI, HOST)]),
-        ([ill(f"{name}/web", K.SERVER_ERROR) for name in NAMES[:1]], [(Scope.OPENAI, HOST)]),
+        ([ill(f"{name}/web", K.SERVER_ERROR) for name in NAMES[:3]], [(Scope.OPENAI, HOST)]),
+        # What OpenAI does to one project alone is no outage of OpenAI.
+        ([ill("p00/web", K.SERVER_ERROR)], [(Scope.PROJECT, "p00")]),
+        (
+            [
+                ill("p00/web", K.SERVER_ERROR),
+                ill("p00/web", K.SERVER_ERROR, ProbeKind.MODEL_ACCESS, "gpt-5"),
+                ill("p01/web", K.SERVER_ERROR),
+            ],
+            [(Scope.OPENAI, HOST), (Scope.PROJECT, "p00")],
+        ),
+        (
+            [
+                ill("p00/web", K.SERVER_ERROR),
+                ill("p00/worker", K.SERVER_ERROR),
+                *(ill(f"{name}/web", K.SERVER_ERROR, confirmed=False) for name in NAMES[1:3]),
+            ],
+            [(Scope.OPENAI, HOST)],
+        ),
+        (
+            [
+                ill("p00/web", K.SERVER_ERROR, since=NOW - timedelta(minutes=20)),
+                ill("p00/worker", K.SERVER_ERROR, since=NOW - timedelta(minutes=20)),
+                *(ill(f"{name}/web", K.SERVER_ERROR, confirmed=False) for name in NAMES[1:3]),
+            ],
+            [(Scope.OPENAI, HOST), (Scope.PROJECT, "p00")],
+        ),
         ([ill("p00/web", K.NETWORK_UNREACHABLE)], [(Scope.PROJECT, "p00")]),
         ([ill("p00/web", K.NETWORK_UNREACHABLE), ill(HOST, K.NETWORK_UNREACHABLE, ProbeKind.CONTROL)], [(Scope.MONITOR, HOST)]),
         ([ill(f"{name}/web", K.NETWORK_UNREACHABLE) for name in NAMES[:12]], [(Scope.MONITOR, HOST)]),
         ([ill(f"{name}/web", K.NETWORK_TIMEOUT) for name in NAMES], [(Scope.OPENAI, HOST)]),
         # One model of a host where others answer.
-        ([ill("p00/web", K.SERVER_ERROR, ProbeKind.INFERENCE, "gpt-5")], [(Scope.MODEL, "gpt-5")]),
+        ([ill("p00/web", K.SERVER_ERROR, ProbeKind.INFERENCE, "gpt-5")], [(Scope.MODEL, "p00/gpt-5")]),
         ([ill(f"{name}/web", K.SERVER_OVERLOADED, ProbeKind.INFERENCE, "gpt-5") for name in NAMES], [(Scope.MODEL, "gpt-5")]),
         (
             [
@@ -141,7 +167,7 @@ K = FailureKind
         ),
         (
             [ill("p00/web", K.SERVER_ERROR, ProbeKind.INFERENCE, "gpt-5"), ill("p00/web", K.SERVER_ERROR)],
-            [(Scope.OPENAI, HOST)],
+            [(Scope.PROJECT, "p00")],
         ),
         (
             [
@@ -151,7 +177,8 @@ K = FailureKind
             [(Scope.OPENAI, HOST)],
         ),
         ([ill(f"{name}/web", K.NETWORK_TIMEOUT, ProbeKind.INFERENCE, "gpt-5") for name in NAMES], [(Scope.MODEL, "gpt-5")]),
-        ([ill("p00/web", K.NETWORK_TIMEOUT, ProbeKind.INFERENCE, "gpt-5")], [(Scope.PROJECT, "p00")]),
+        ([ill("p00/web", K.NETWORK_TIMEOUT, ProbeKind.INFERENCE, "gpt-5")], [(Scope.MODEL, "p00/gpt-5")]),
+        ([ill("p00/web", K.NETWORK_UNREACHABLE, ProbeKind.INFERENCE, "gpt-5")], [(Scope.PROJECT, "p00")]),
         # A model that is taken from many at once, or from two.
         (
             [ill(f"{name}/web", K.ACCESS_MODEL_NOT_ALLOWED, ProbeKind.INFERENCE, "gpt-5") for name in NAMES[:3]],
@@ -256,6 +283,12 @@ def test_an_incident_opens_when_its_neighbours_had_time_to_answer() -> None:
     assert [event.kind for event in change.events] == [EventKind.OPENED]
 
 
+def test_what_is_just_passing_opens_nothing_and_ends_nothing() -> None:
+    passing = replace(ill("p00/web", K.SERVER_ERROR), recovering=True)
+    assert step([passing]) == []
+    assert step([passing], stored(step([replace(passing, recovering=False)]))) == []
+
+
 def test_a_suspect_opens_nothing_and_tells_how_far_it_reaches() -> None:
     suspects = [ill(f"{name}/web", K.AUTH_MISSING_SCOPE, confirmed=False) for name in NAMES[:4]]
     assert step(suspects) == []
@@ -307,6 +340,15 @@ def test_what_is_left_of_a_wide_outage_is_no_new_incident() -> None:
     own = ill("p04/web", K.AUTH_INVALID_KEY, since=NOW + timedelta(minutes=4))
     changes = step([*left, own], stored(changes), now=NOW + timedelta(minutes=6))
     assert [change.incident.title for change in changes] == ["Key “web” of p04: key refused"]
+
+
+def test_a_sample_that_fails_as_a_whole_speaks_for_those_whom_nobody_asked_yet() -> None:
+    fleet = Fleet.of(project(f"q{number:04}") for number in range(2000))
+    first, *others = (ill(f"q{number:04}/web", K.AUTH_INVALID_KEY) for number in (7, 300, 1000, 1700))
+    assert {cause.scope for cause in causes([first, *others], fleet)} == {Scope.KEY}
+    asked = [replace(other, sampled=True, confirmed=False) for other in others]
+    assert {cause.scope for cause in causes([first, *asked[:2]], fleet)} == {Scope.KEY}
+    assert {cause.scope for cause in causes([first, *asked], fleet)} == {Scope.OPENAI}
 
 
 def test_two_thousand_projects_are_one_incident() -> None:

@@ -152,7 +152,7 @@ def _clock_jumps(by: timedelta) -> Break:
 
 def _platform_starts_again(stage: Stage) -> None:
     stage.world.revoke(secret_of("a01"))
-    stage.after(90, "cut", seconds=20)
+    stage.after(90, "cut", seconds=10)
 
 
 def _rotation_in_order(stage: Stage) -> None:

@@ -110,9 +110,9 @@ class Stage:
         """The machine's clock jumps; the world's, which is looked at through it, too."""
         self.clock._start += by
 
-    def after(self, seconds: float, verb: str, **arguments: Any) -> None:
+    def after(self, wait: float, verb: str, **arguments: Any) -> None:
         """Let something happen to the world in a while."""
-        self.world.at(self.clock.now().timestamp() + seconds, verb, **arguments)
+        self.world.at(self.clock.now().timestamp() + wait, verb, **arguments)
 
 
 def _configuration(folder: Path, every: str | None, names: Sequence[str], models: Sequence[str]) -> str:
