@@ -292,7 +292,8 @@ class IncidentKeeper:
         good = self._known_good(seen.target)
         project = self._fleet.projects.get(seen.target.project or "")
         key = next((each for each in project.keys if each.label == seen.target.key), None) if project else None
-        context = context_of(seen, at=seen.at, now=self._clock.now(), project=project, key=key, since=incident.first_bad_at)
+        known = context_of(seen, at=seen.at, now=self._clock.now(), project=project, key=key, since=incident.first_bad_at)
+        context = self._alone(known, incident.cause)
         try:
             diagnosis, results = await investigate(
                 poller.client,
@@ -351,9 +352,14 @@ class IncidentKeeper:
         return diagnose(kind, self._alone(known, cause))
 
     def _alone(self, context: Context, cause: Cause) -> Context:
-        """The context without the one project that happened to say it, where the cause reaches further."""
+        """The context without the one project or key that happened to say it, where the cause reaches further."""
         if cause.scope in (Scope.ORGANIZATION, Scope.OPENAI, Scope.MONITOR):
-            return replace(context, project=None, key=None, last_four=None, model=None, project_id=None)
+            unnamed = replace(context, project=None, key=None, last_four=None, model=None, project_id=None)
+            return replace(unnamed, reach=cause.scope)
+        if cause.scope is Scope.MODEL and "/" not in cause.subject:
+            return replace(context, project=None, key=None, last_four=None, project_id=None, reach=Scope.MODEL)
+        if cause.scope is Scope.PROJECT:
+            return replace(context, key=None, last_four=None, reach=Scope.PROJECT)
         return context
 
 
@@ -369,7 +375,7 @@ def _heard(result: ExperimentResult) -> str:
 
 
 def _state(one: Ill | None) -> tuple[object, ...] | None:
-    return (one.failure, one.health, one.confirmed, one.flapping) if one else None
+    return (one.failure, one.health, one.confirmed, one.flapping, one.recovering) if one else None
 
 
 def _is_control(target: Target, host: str) -> bool:

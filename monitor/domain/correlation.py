@@ -234,7 +234,7 @@ def _newest(members: Iterable[Ill]) -> list[Ill]:
 
 
 def _is_common(members: Sequence[Ill], there: frozenset[str], most: int | None = None) -> bool:
-    """Whether one refusal of many has one cause: half of the projects, a tenth of them (or `most`) that began together, or a sample."""
+    """Whether one refusal of many has one cause: half of them, a tenth (or `most`) that began together, or a whole sample."""
     first: dict[str | None, datetime] = {}
     for one in members:
         first[one.target.project] = min(one.since, first.get(one.target.project, one.since))

@@ -56,6 +56,8 @@ def _one(kind: FailureKind, scope: Scope, subject: str) -> tuple[Expected, ...]:
     return (Expected(kind, scope, subject),)
 
 
+MEDIAN, WORST = 30.0, 90.0
+"""Seconds in which a cause is to be named."""
 SEEN_BY_INFERENCE = timedelta(minutes=18)
 """Limits, money and permissions show in inference alone, which is asked every 15 minutes."""
 

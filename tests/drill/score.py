@@ -11,6 +11,8 @@ from monitor.domain.incidents import Incident
 from tests.drill.scenarios import Expected, Scenario
 from tests.drill.stage import MODELS, NAMES, START, Stage, perform
 
+A_FEW = ("a00", "a01", "b00", "b01")
+"""Whose noise is listened to at the default intervals: both organizations, both hosts."""
 COLD = timedelta(seconds=130)
 """A large fleet, of which only keys are watched: each was asked twice."""
 
