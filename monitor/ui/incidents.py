@@ -71,10 +71,14 @@ def table(incidents: Iterable[Incident], now: datetime, zone: tzinfo, window: st
         )
         merged = f" · explained by INC-{one.merged_into}" if one.merged_into is not None else ""
         named = f'<a href="{address(one, window)}" target="_self" class="{css}">{escape(one.title)}</a>'
+        place = f"{escape(label(one))} · {escape(one.cause.scope.value)}"
+        # On a telephone the other columns are left out.
+        taken = one.acknowledged_by or ("somebody" if one.acknowledged_at else "nobody took it yet" if one.open else "")
+        told = " · ".join(part for part in (hit(one), escape(_lasted(one, now)), escape(taken)) if part)
         rows.append(
             (
                 state(one, silent=silent),
-                f"{named}{again}<small>{escape(label(one))} · {escape(one.cause.scope.value)}{merged}</small>",
+                f'{named}{again}<small>{place}{merged}<span class="more"> · {told}</span></small>',
                 hit(one),
                 escape(clock(one.first_bad_at, now, zone)),
                 escape(_lasted(one, now)),
@@ -85,13 +89,45 @@ def table(incidents: Iterable[Incident], now: datetime, zone: tzinfo, window: st
     columns = [
         ("State", "nw"),
         ("Incident", "name"),
-        ("Who is hit", ""),
+        ("Who is hit", "less"),
         ("Since", "nw"),
-        ("For", "nw"),
-        ("Who mends it", ""),
-        ("Taken by", ""),
+        ("For", "nw less"),
+        ("Who mends it", "less"),
+        ("Taken by", "nw less"),
     ]
     blocks.table(columns, rows)
+
+
+def as_rows(incidents: Iterable[Incident]) -> list[dict[str, object]]:
+    """The same as data: one dictionary an incident, times in UTC, lengths in seconds."""
+    return [
+        {
+            "incident": label(one),
+            "title": one.title,
+            "state": "merged" if one.merged_into is not None else "open" if one.open else "over",
+            "severity": one.severity.value,
+            "scope": one.cause.scope.value,
+            "failure": one.failure.value,
+            "first bad answer": one.first_bad_at,
+            "opened": one.opened_at,
+            "over": one.resolved_at,
+            "MTTD s": _seconds(mttd(one)),
+            "MTTA s": _seconds(mtta(one)),
+            "MTTR s": _seconds(mttr(one)),
+            "came back": one.reopened,
+            "taken by": one.acknowledged_by,
+            "who mends it": one.diagnosis.owner.value,
+            "explained by": f"INC-{one.merged_into}" if one.merged_into is not None else None,
+            "projects": " ".join(one.projects),
+            "owners": " ".join(one.owners),
+            "next step": one.diagnosis.next_step,
+        }
+        for one in incidents
+    ]
+
+
+def _seconds(length: timedelta | None) -> float | None:
+    return None if length is None else length.total_seconds()
 
 
 def open_ones(incidents: Sequence[Incident], now: datetime, zone: tzinfo, window: str, *, silent: bool, most: int = 8) -> None:
@@ -345,11 +381,12 @@ def timeline(events: Sequence[Event], now: datetime, zone: tzinfo) -> None:
             f'<span class="soft">{escape(exact(event.at, now, zone))}</span>',
             f'<span class="{_MARKS.get(event.kind, "soft")}">{escape(capital(EVENT_WORDS[event.kind]))}</span>',
             f"<b>{escape(event.by)}</b>" if event.by else '<span class="soft">monitor</span>',
-            f'<span class="said">{escape(local(event.text, now, zone))}</span>',
+            (f'<b class="more">{escape(event.by)}: </b>' if event.by else "")
+            + f'<span class="said">{escape(local(event.text, now, zone))}</span>',
         )
         for event in reversed(events)
     ]
-    blocks.table([("When", "nw"), ("What", "nw"), ("Who", "nw"), ("", "")], rows)
+    blocks.table([("When", "nw"), ("What", "nw"), ("Who", "nw less"), ("", "")], rows)
 
 
 def evidence(frozen: Mapping[str, object], now: datetime, zone: tzinfo) -> None:
