@@ -225,25 +225,36 @@ def _row(incident: Incident) -> dict[str, Any]:
     }
 
 
+_COLUMNS = tuple(column.name for column in tables.incidents.c)
+
+
 def _incident(row: Row[Any]) -> Incident:
-    hit = {name: tuple(names) for name, names in json.loads(row.hit).items() if name in _HIT}
+    """Of a row with every column of the table, in its order."""
+    return _read(tuple(row))
+
+
+@functools.lru_cache(maxsize=16_384)
+def _read(values: tuple[Any, ...]) -> Incident:
+    """A row as an incident. Kept: the same rows are read again with every look, and few of them have changed."""
+    row = dict(zip(_COLUMNS, values, strict=True))
+    hit = {name: tuple(names) for name, names in json.loads(row["hit"]).items() if name in _HIT}
     return Incident(
-        cause=Cause(Scope(row.scope), Lane(row.lane), row.subject),
-        failure=codec.kind_of(row.failure) or FailureKind.UNKNOWN,
-        severity=Severity(row.severity),
-        first_bad_at=from_ms(row.first_bad_at),
-        opened_at=from_ms(row.opened_at),
-        title=row.title,
-        diagnosis=_diagnosis(json.loads(row.diagnosis)),
-        last_good_at=codec.moment(row.last_good_at),
-        named_at=codec.moment(row.named_at),
-        acknowledged_at=codec.moment(row.acknowledged_at),
-        acknowledged_by=row.acknowledged_by,
-        resolved_at=codec.moment(row.resolved_at),
-        reopened=row.reopened,
-        merged_into=row.merged_into,
-        ill=row.ill,
-        id=row.id,
+        cause=Cause(Scope(row["scope"]), Lane(row["lane"]), row["subject"]),
+        failure=codec.kind_of(row["failure"]) or FailureKind.UNKNOWN,
+        severity=Severity(row["severity"]),
+        first_bad_at=from_ms(row["first_bad_at"]),
+        opened_at=from_ms(row["opened_at"]),
+        title=row["title"],
+        diagnosis=_diagnosis(json.loads(row["diagnosis"])),
+        last_good_at=codec.moment(row["last_good_at"]),
+        named_at=codec.moment(row["named_at"]),
+        acknowledged_at=codec.moment(row["acknowledged_at"]),
+        acknowledged_by=row["acknowledged_by"],
+        resolved_at=codec.moment(row["resolved_at"]),
+        reopened=row["reopened"],
+        merged_into=row["merged_into"],
+        ill=row["ill"],
+        id=row["id"],
         **hit,
     )
 
