@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
+import streamlit as st
+
 from monitor.domain.alerting import NotifyReason, Silence, label
 from monitor.domain.health import Health
 from monitor.domain.incidents import Event, EventKind, Incident, Severity
@@ -21,6 +23,8 @@ from monitor.ui.theme import look
 
 _HEALTH = {Severity.CRITICAL: Health.FAILING, Severity.WARNING: Health.DEGRADED, Severity.INFO: Health.RESTRICTED}
 _MOST_NAMES = 40
+_MOST_LINES = 25
+"""Of a timeline, before its answers are folded."""
 
 
 def state(incident: Incident, *, silent: bool = False) -> str:
@@ -376,6 +380,17 @@ def timeline(events: Sequence[Event], now: datetime, zone: tzinfo) -> None:
     if not events:
         blocks.empty("Nothing was written down yet.", "What happens to it, and who does what, is told here.")
         return
+    told = [event for event in events if event.kind not in (EventKind.CHECK, EventKind.HEALTH)]
+    if len(events) <= _MOST_LINES or not told:
+        _lines(events, now, zone)
+        return
+    # The many answers of a wide outage would bury what was done about it.
+    _lines(told, now, zone)
+    with st.expander("With every answer and change of health"):
+        _lines(events, now, zone)
+
+
+def _lines(events: Sequence[Event], now: datetime, zone: tzinfo) -> None:
     rows = [
         (
             f'<span class="soft">{escape(exact(event.at, now, zone))}</span>',

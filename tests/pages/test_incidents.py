@@ -224,6 +224,20 @@ def test_the_timeline_tells_who_did_what(visit: Visit, store: Store) -> None:
     assert "Acknowledge" not in [button.label for button in page.at.button]
 
 
+def test_many_answers_do_not_bury_what_was_done(visit: Visit, store: Store) -> None:
+    (one,) = burnt(store)
+    for number in range(30):
+        event = Event(store.now - timedelta(minutes=number), EventKind.HEALTH, f"check {number} moved")
+        incidents.update(open_engine(store.url), one.id or 0, event)
+    page = visit_one(visit, one)
+    assert [each.label for each in page.at.expander] == ["With every answer and change of health"]
+    table, whole = (each for each in page.html.split("<table") if '<th class="nw">What</th>' in each)
+    assert "of legacy: key refused" in table
+    assert "moved" not in table
+    assert "check 29 moved" in whole
+    assert "of legacy: key refused" in whole
+
+
 def test_messages_and_silences_say_why(visit: Visit, store: Store) -> None:
     one = burnt(store)[0]
     engine, number = open_engine(store.url), one.id or 0
