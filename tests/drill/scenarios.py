@@ -466,6 +466,7 @@ SCENARIOS: tuple[Scenario, ...] = (
         "two thousand projects at once",
         _trouble("auth.invalid_key"),
         _one(K.AUTH_INVALID_KEY, Scope.OPENAI, HOST_A),
+        timedelta(minutes=2),
         names=tuple(f"a{number:04}" for number in range(2000)),
     ),
     # Ourselves.

@@ -13,7 +13,7 @@ from tests.drill.stage import MODELS, NAMES, START, Stage, perform
 
 A_FEW = ("a00", "a01", "b00", "b01")
 """Whose noise is listened to at the default intervals: both organizations, both hosts."""
-COLD = timedelta(seconds=130)
+COLD = timedelta(seconds=70)
 """A large fleet, of which only keys are watched: each was asked twice."""
 
 
