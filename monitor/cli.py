@@ -361,10 +361,20 @@ def _check_table(answers: list[tuple["Observation", "Diagnosis | None"]], plan: 
             "" if seen.latency_ms is None else f"{seen.latency_ms:,.0f}",
         )
         if (words := _said(seen, diagnosis, plan)) is not None:
-            told[f"{words['summary']} {words['next_step']}"] = None
+            told[_in_full(words)] = None
     out.print(table)
     for text in told:
-        out.print(f"\n{escape(text)}")
+        out.print(f"\n{text}")
+
+
+def _in_full(words: dict[str, Any]) -> str:
+    """A diagnosis as it is printed: what, what to do, why and how sure that is, whose it is."""
+    from monitor.domain.postmortem import WHO_MENDS
+
+    return (
+        f"[bold]{escape(words['summary'])}[/bold]\n  {escape(words['next_step'])}\n"
+        f"  [dim]Cause, {words['confidence']}: {escape(words['cause'])}\n  Who mends it: {WHO_MENDS[words['owner']]}[/dim]"
+    )
 
 
 @app.command()
@@ -391,6 +401,9 @@ def explain(
             wait = f" after {meaning.retry_after:g} s" if meaning.retry_after is not None else ""
             helps = f"retrying may help{wait}" if meaning.retry else "retrying does not help"
             out.print(f"  {escape(meaning.next_step)}")
+            out.print(
+                f"  [dim]cause, {meaning.confidence.value if meaning.confidence else 'unknown'}: {escape(meaning.cause)}[/dim]"
+            )
             out.print(f"  [dim]owner: {meaning.owner.value.replace('_', ' ') if meaning.owner else 'unknown'} · {helps}[/dim]")
 
 

@@ -5,13 +5,13 @@ All decisions are `monitor.domain.correlation`'s; here they get their facts, and
 
 import asyncio
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
 
 from monitor.clock import Clock
-from monitor.domain.correlation import OPEN_ALONE_AFTER, REOPEN_WITHIN, Fleet, correlate
+from monitor.domain.correlation import OPEN_ALONE_AFTER, REOPEN_WITHIN, SAMPLE, Fleet, correlate
 from monitor.domain.diagnosis import Context, Diagnosis, context_of, diagnose
 from monitor.domain.differential import PAID, ExperimentResult, same_key_elsewhere
 from monitor.domain.health import HealthState
@@ -31,13 +31,13 @@ log = logging.getLogger(__name__)
 
 STEP_EVERY = 1.0
 """Seconds between two looks at what is ill."""
-NEIGHBOURS = 3
-"""Projects whose keys are asked when another one's fails: enough to tell one key from the platform."""
-PAID_NEIGHBOURS = 1
-NEIGHBOURS_EVERY = timedelta(seconds=10)
+SAMPLED_FOR = timedelta(seconds=30)
+"""How long an answer is one to the question that was asked because another target failed."""
+PAID_SAMPLE = 1
+SAMPLE_EVERY = timedelta(seconds=10)
 LAST_LOOK = timedelta(seconds=15)
 """Between two looks at one that may be ill by chance."""
-PAID_NEIGHBOURS_EVERY = timedelta(minutes=5)
+PAID_SAMPLE_EVERY = timedelta(minutes=5)
 CHANGED_BY_SOMEBODY = frozenset({Lane.AUTH, Lane.ACCESS, Lane.RATE, Lane.QUOTA})
 """Where somebody's change may be the cause: a key, a permission, a limit, money."""
 
@@ -68,14 +68,17 @@ class IncidentKeeper:
         self._ill: dict[Target, Ill] = {}
         self._said: dict[Target, Observation] = {}
         """The last answer of everything that is ill."""
-        self._asked: dict[tuple[str, bool], datetime] = {}
-        """When the neighbours at a host were asked, free or paid."""
+        self._asked: dict[tuple[str, str], datetime] = {}
+        """When the neighbours at a host were asked, by what for."""
+        self._sampled: dict[Target, datetime] = {}
+        """Those that were well when they were asked because another one had failed, and when."""
         self._opened: list[Incident] = []
         """New, and not yet looked into."""
         self._investigations: set[asyncio.Task[None]] = set()
         self._inventory: Inventory | None = None
         self._fleet = Fleet.of(())
         self._watched: set[Target] = set()
+        self._of_project: dict[str, list[Target]] = {}
         self._neighbours: list[Target] = []
         self._explained: dict[int, object] = {}
         """What was known of each open incident when it was last looked what changed around it."""
@@ -107,6 +110,9 @@ class IncidentKeeper:
             self._ill.pop(target, None)
             self._said.pop(target, None)
         else:
+            asked = self._sampled.get(target)
+            if before.sampled if before else asked is not None and asked <= seen.at <= asked + SAMPLED_FOR:
+                now = replace(now, sampled=True)
             self._ill[target] = now
             # A good answer between two bad ones tells nothing of them.
             if seen.failure is now.failure or target not in self._said:
@@ -118,30 +124,60 @@ class IncidentKeeper:
         """The control experiments that cost nothing, or little: who answers now tells whose fault it is."""
         if self._inventory is None:
             return
-        target, lane, now = one.target, one.failure.lane, self._clock.now()
+        target, lane = one.target, one.failure.lane
         paid = lane is Lane.QUOTA and one.failure is not FailureKind.QUOTA_PROJECT_SPEND
-        place = (self._fleet.host(target), paid)
-        every = PAID_NEIGHBOURS_EVERY if paid else NEIGHBOURS_EVERY
-        if target.project is not None and target.probe is not ProbeKind.AUTH:
-            yield from (
-                check.target
-                for check in self._inventory.checks
-                if _same_key(check.target, target) and check.target.probe is ProbeKind.AUTH
-            )
+        host, mine = self._fleet.host(target), self._of_project.get(target.project or "", ())
+        if target.probe is not ProbeKind.AUTH:
+            yield from (there for there in mine if there.probe is ProbeKind.AUTH and there.key == target.key)
+        if lane in (Lane.AUTH, Lane.CLIENT):
+            yield from (there for there in mine if there.probe is ProbeKind.AUTH and there.key != target.key)
         if one.failure is FailureKind.ACCESS_MODEL_NOT_FOUND and target.probe is ProbeKind.MODEL_ACCESS:
             yield replace(target, probe=ProbeKind.INFERENCE)  # a call tells a retired model from a name that never was
-        if lane not in (Lane.AUTH, Lane.NETWORK, Lane.SERVER, Lane.QUOTA) or now - self._asked.get(place, now - every) < every:
+        if lane is Lane.ACCESS and target.model is not None and self._is_time((host, target.model), SAMPLE_EVERY):
+            yield from self._sample(self._others(target, ProbeKind.MODEL_ACCESS, target.model))
+        if lane in (Lane.SERVER, Lane.NETWORK) and target.probe is ProbeKind.INFERENCE:
+            yield from self._other_calls(target, mine)
+        if lane not in (Lane.AUTH, Lane.NETWORK, Lane.SERVER, Lane.QUOTA):
             return
+        if self._is_time((host, "quota" if paid else ""), PAID_SAMPLE_EVERY if paid else SAMPLE_EVERY):
+            yield from (each.target for each in self._inventory.checks if _is_control(each.target, host) and each.target != target)
+            probe = ProbeKind.INFERENCE if paid else ProbeKind.AUTH
+            yield from islice(self._others(target, probe), PAID_SAMPLE) if paid else self._sample(self._others(target, probe))
+
+    def _other_calls(self, target: Target, mine: Iterable[Target]) -> Iterator[Target]:
+        """Another model with the same key, the same one elsewhere, another one elsewhere: is it the project, the model, or all?"""
+        if not self._is_time((self._fleet.host(target), "calls"), PAID_SAMPLE_EVERY):
+            return
+        others = (there for there in mine if there.probe is ProbeKind.INFERENCE and there.model != target.model)
+        yield from islice(others, PAID_SAMPLE)
+        yield from islice(self._others(target, ProbeKind.INFERENCE, target.model), PAID_SAMPLE)
+        yield from islice(self._others(target, ProbeKind.INFERENCE, but=target.model), PAID_SAMPLE)
+
+    def _sample(self, others: Iterable[Target]) -> list[Target]:
+        """A few of them from far apart: those side by side may have one owner."""
+        there, now = list(others), self._clock.now()
+        found = there if len(there) <= SAMPLE else [there[len(there) * (2 * at + 1) // (2 * SAMPLE)] for at in range(SAMPLE)]
+        self._sampled = {target: at for target, at in self._sampled.items() if now - at <= SAMPLED_FOR}
+        self._sampled |= {target: now for target in found if target not in self._ill}
+        return found
+
+    def _is_time(self, place: tuple[str, str], every: timedelta) -> bool:
+        """Whether these neighbours at a host were not asked of late; from now on they were."""
+        now = self._clock.now()
+        if timedelta() <= now - self._asked.get(place, now - every) < every:
+            return False
         self._asked[place] = now
-        probe = ProbeKind.INFERENCE if paid else ProbeKind.AUTH
-        others: dict[str, Target] = {}
-        for check in self._inventory.checks:
+        return True
+
+    def _others(self, target: Target, probe: ProbeKind, model: str | None = None, but: str | None = None) -> Iterator[Target]:
+        """One check of each other project at the same host, of `model` or of any other than `but`."""
+        host, seen = self._fleet.host(target), {target.project, None}
+        for check in self._inventory.checks if self._inventory else ():
             there = check.target
-            if there.probe is ProbeKind.CONTROL and there.host == place[0] and there != target:
+            fits = there.probe is probe and (model is None or there.model == model) and (but is None or there.model != but)
+            if fits and there.project not in seen and self._fleet.host(there) == host:
+                seen.add(there.project)
                 yield there
-            elif there.probe is probe and there.project and there.project != target.project and self._fleet.host(there) == place[0]:
-                others.setdefault(there.project, there)
-        yield from islice(others.values(), PAID_NEIGHBOURS if paid else NEIGHBOURS)
 
     # Folding --------------------------------------------------------------------------------------------------------------------
 
@@ -204,6 +240,9 @@ class IncidentKeeper:
         self._inventory = inventory
         self._fleet = Fleet.of(inventory.projects)
         self._watched = {check.target for check in inventory.checks}
+        self._of_project = {}
+        for target in (check.target for check in inventory.checks):
+            self._of_project.setdefault(target.project or "", []).append(target)
         self._ill = {target: one for target, one in self._ill.items() if target in self._watched}
 
     def _begin(self) -> None:
@@ -296,7 +335,8 @@ class IncidentKeeper:
         good = self._known_good(seen.target)
         project = self._fleet.projects.get(seen.target.project or "")
         key = next((each for each in project.keys if each.label == seen.target.key), None) if project else None
-        context = context_of(seen, at=seen.at, now=self._clock.now(), project=project, key=key, since=incident.first_bad_at)
+        known = context_of(seen, at=seen.at, now=self._clock.now(), project=project, key=key, since=incident.first_bad_at)
+        context = self._alone(known, incident.cause)
         try:
             diagnosis, results = await investigate(
                 poller.client,
@@ -355,9 +395,14 @@ class IncidentKeeper:
         return diagnose(kind, self._alone(known, cause))
 
     def _alone(self, context: Context, cause: Cause) -> Context:
-        """The context without the one project that happened to say it, where the cause reaches further."""
+        """The context without the one project or key that happened to say it, where the cause reaches further."""
         if cause.scope in (Scope.ORGANIZATION, Scope.OPENAI, Scope.MONITOR):
-            return replace(context, project=None, key=None, last_four=None, model=None, project_id=None)
+            unnamed = replace(context, project=None, key=None, last_four=None, model=None, project_id=None)
+            return replace(unnamed, reach=cause.scope)
+        if cause.scope is Scope.MODEL and "/" not in cause.subject:
+            return replace(context, project=None, key=None, last_four=None, project_id=None, reach=Scope.MODEL)
+        if cause.scope is Scope.PROJECT:
+            return replace(context, key=None, last_four=None, reach=Scope.PROJECT)
         return context
 
 
@@ -373,11 +418,11 @@ def _heard(result: ExperimentResult) -> str:
 
 
 def _state(one: Ill | None) -> tuple[object, ...] | None:
-    return (one.failure, one.health, one.confirmed, one.flapping) if one else None
+    return (one.failure, one.health, one.confirmed, one.flapping, one.recovering) if one else None
 
 
-def _same_key(one: Target, other: Target) -> bool:
-    return (one.project, one.key) == (other.project, other.key)
+def _is_control(target: Target, host: str) -> bool:
+    return target.probe is ProbeKind.CONTROL and target.host == host
 
 
 __all__ = ["IncidentKeeper"]

@@ -136,7 +136,10 @@ def test_check_names_the_cause_and_the_next_step(house: Path, api: str) -> None:
     assert list(failed["diagnosis"]) == ["summary", "cause", "confidence", "owner", "next_step"]
     assert failed["diagnosis"]["owner"] == "project_admin"
     shown = monitor("check", cwd=house)
-    assert failed["diagnosis"]["next_step"] in shown.stdout.replace("\n", " ")
+    for part in ("summary", "next_step", "cause"):
+        assert failed["diagnosis"][part] in " ".join(shown.stdout.split())
+    assert "Cause, certain:" in shown.stdout
+    assert "Who mends it: an administrator of the project" in shown.stdout
     assert KEY not in done.stdout + done.stderr + shown.stdout + shown.stderr
 
 
@@ -207,7 +210,9 @@ def test_explain_answers_every_line_in_order(tmp_path: Path) -> None:
     assert (found[2]["retry"], found[2]["retry_after"]) == (True, 20)
     (tmp_path / "error.log").write_text(text)
     assert lines(monitor("explain", "error.log", "--json", cwd=tmp_path)) == found
-    assert "wrong_project" in monitor("explain", "error.log", cwd=tmp_path).stdout
+    said = monitor("explain", "error.log", cwd=tmp_path).stdout
+    assert "wrong_project" in said
+    assert "cause, certain: The OpenAI-Project header does not match the key." in " ".join(said.split())
 
 
 def test_explain_survives_what_is_no_text(tmp_path: Path) -> None:

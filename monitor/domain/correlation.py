@@ -5,8 +5,8 @@ the open incidents themselves, so a restart loses nothing.
 """
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from monitor.domain.diagnosis import Diagnosis
@@ -27,12 +27,16 @@ _APART = timedelta(hours=1)
 _TOGETHER = timedelta(minutes=3)
 """Illnesses that begin within it may have one cause."""
 
+SAMPLE = 3
+"""Others that are asked when one fails. Where all of them fail alike, few causes are left, however many nobody has asked yet."""
+
 _WIDTH = {scope: rank for rank, scope in enumerate(Scope)}
 
 
-def _reach(cause: Cause) -> tuple[int, bool]:
-    """How far a cause reaches; greater is further. No subject is everybody at that scope."""
-    return _WIDTH[cause.scope], not cause.subject
+def _reach(cause: Cause) -> tuple[int, int]:
+    """How far a cause reaches; greater is further. No subject is everybody at that scope; a model may be one project's or all's."""
+    of_all = cause.scope is Scope.MODEL and "/" not in cause.subject
+    return _WIDTH[cause.scope], 2 if not cause.subject else int(of_all)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,19 +48,25 @@ class Fleet:
     """The projects at each base URL."""
     organizations: Mapping[str, frozenset[str]]
     """The projects of each organization; those without a configured one belong to that of their host."""
+    twins: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """The places, as `project/key`, where one secret is configured, by each of them; those of which there is one are left out."""
 
     @classmethod
     def of(cls, projects: Iterable[Project]) -> "Fleet":
         """The fleet of an inventory."""
         named = {project.name: project for project in projects}
-        hosts, organizations = defaultdict(set), defaultdict(set)
+        hosts, organizations, secrets = defaultdict(set), defaultdict(set), defaultdict(list)
         for project in named.values():
             hosts[project.base_url].add(project.name)
             organizations[_organization(project)].add(project.name)
+            for key in project.keys:
+                if key.fingerprint:
+                    secrets[key.fingerprint].append(f"{project.name}/{key.label}")
         return cls(
             named,
             {host: frozenset(names) for host, names in hosts.items()},
             {organization: frozenset(names) for organization, names in organizations.items()},
+            {place: tuple(places) for places in secrets.values() if len(places) > 1 for place in places},
         )
 
     def host(self, target: Target) -> str:
@@ -78,50 +88,116 @@ def causes(ill: Sequence[Ill], fleet: Fleet) -> dict[Cause, tuple[Ill, ...]]:
     """Everything that is ill by what explains it, at the smallest scope that explains all of it."""
     found: dict[Cause, list[Ill]] = defaultdict(list)
     wide = _wide(ill, fleet)
-    models = _models(ill)
+    models, emptied = _models(ill, fleet), _emptied(ill, fleet)
     for one in ill:
-        found[wide.get(one.target) or _cause(one, fleet, models)].append(one)
+        found[wide.get(one.target) or _cause(one, fleet, models, emptied)].append(one)
     return {cause: tuple(sorted(members, key=lambda one: (one.since, str(one.target)))) for cause, members in found.items()}
 
 
 def _wide(ill: Sequence[Ill], fleet: Fleet) -> dict[Target, Cause]:
-    """The causes beyond a project: those of a host as a whole, and refusals that many projects get at once."""
+    """The causes beyond a project: those of a host as a whole, of one model, and refusals that many projects get at once."""
     found: dict[Target, Cause] = {}
-    by_host: dict[str, list[Ill]] = defaultdict(list)
+    by_host: dict[tuple[str, Lane], list[Ill]] = defaultdict(list)
     alike: dict[tuple[str, FailureKind], list[Ill]] = defaultdict(list)
     for one in ill:
         lane = one.failure.lane
-        if lane is Lane.NETWORK:
-            by_host[fleet.host(one.target)].append(one)
-        elif lane is Lane.AUTH:
+        if lane in (Lane.NETWORK, Lane.SERVER):
+            by_host[fleet.host(one.target), lane].append(one)
+        elif lane is Lane.AUTH or one.failure is FailureKind.ACCESS_POLICY:
             alike[fleet.host(one.target), one.failure].append(one)
-    broken = [host for host, members in by_host.items() if _is_the_path(members, fleet.hosts.get(host, frozenset()))]
-    all_of_them = len(broken) > 1 and len(broken) == len(fleet.hosts)
-    for host in broken:
-        members = by_host[host]
-        slow = all(one.failure is FailureKind.NETWORK_TIMEOUT and not (one.hint or "").startswith("connect") for one in members)
-        scope = Scope.OPENAI if slow and not all_of_them else Scope.MONITOR
-        found |= dict.fromkeys((one.target for one in members), Cause(scope, Lane.NETWORK, "" if all_of_them else host))
+        elif one.failure is FailureKind.CLIENT_CONFIGURATION:
+            alike["", one.failure].append(one)
+    found |= _paths({host: members for (host, lane), members in by_host.items() if lane is Lane.NETWORK}, fleet)
     for (host, _), everyone in alike.items():
         members = _newest(everyone)
-        if not _is_common(members, fleet.hosts.get(host, frozenset())):
-            continue
-        organizations = {fleet.organization(one.target) for one in members}
-        others = {
-            organization for name in fleet.hosts[host] if (organization := _organization(fleet.projects[name]))
-        } - organizations
-        of_one = len(organizations) == 1 and (others or members[0].failure in _OF_THE_ORGANIZATION)
-        cause = Cause(Scope.ORGANIZATION, Lane.AUTH, next(iter(organizations))) if of_one else Cause(Scope.OPENAI, Lane.AUTH, host)
-        found |= dict.fromkeys((one.target for one in members), cause)
-    found |= {
-        one.target: Cause(Scope.OPENAI, Lane.SERVER, fleet.host(one.target)) for one in ill if one.failure.lane is Lane.SERVER
-    }
+        if _is_common(members, fleet.hosts.get(host, frozenset()) if host else frozenset(fleet.projects)):
+            found |= dict.fromkeys((one.target for one in members), _of_many(members, host, fleet))
+    for (host, lane), members in by_host.items():
+        if lane is Lane.SERVER:
+            found |= _servers(members, host, fleet)
     return _everywhere(found, fleet)
+
+
+def _paths(by_host: Mapping[str, Sequence[Ill]], fleet: Fleet) -> dict[Target, Cause]:
+    """The hosts to which the way is broken, or which are slow as a whole, or for one model."""
+    found: dict[Target, Cause] = {}
+    broken = [host for host, members in by_host.items() if _is_the_path(members, fleet.hosts.get(host, frozenset()))]
+    all_of_them = len(broken) > 1 and len(broken) == len(fleet.hosts)
+    for host, members in by_host.items():
+        slow = all(_is_slow(one) for one in members)
+        of_one = _of_one_model(_of_now(members), host, fleet) if slow and not all_of_them else None
+        if of_one is not None:
+            found |= {one.target: of_one for one in members if one.target.model == of_one.subject.rpartition("/")[2]}
+        elif host in broken:
+            scope = Scope.OPENAI if slow and not all_of_them else Scope.MONITOR
+            found |= dict.fromkeys((one.target for one in members), Cause(scope, Lane.NETWORK, "" if all_of_them else host))
+    return found
+
+
+def _is_slow(one: Ill) -> bool:
+    """The way is open, and the answer does not come."""
+    return one.failure is FailureKind.NETWORK_TIMEOUT and not (one.hint or "").startswith("connect")
+
+
+def _servers(members: Sequence[Ill], host: str, fleet: Fleet) -> dict[Target, Cause]:
+    """What fails at OpenAI: one model, what it does for one project, or all of a host.
+
+    One other that is ill besides may be so by chance: it speaks for itself when it stays so.
+    """
+    lane, counted = Lane.SERVER, _of_now(members)
+    found = dict.fromkeys((one.target for one in members), Cause(Scope.OPENAI, lane, host))
+    of_one = _of_one_model(counted, host, fleet)
+    if of_one is not None:
+        return found | {one.target: of_one for one in members if one.target.model == of_one.subject.rpartition("/")[2]}
+    projects = Counter(one.target.project for one in counted if one.target.project)
+    if projects and len(fleet.hosts.get(host, ())) > 1 and not any(one.target.probe is ProbeKind.CONTROL for one in counted):
+        name, many = projects.most_common(1)[0]
+        if len(counted) - many < min(2, many):
+            alone = Cause(Scope.PROJECT, lane, name)
+            return found | {one.target: alone for one in members if one.target.project == name}
+    return found
+
+
+def _of_now(members: Sequence[Ill]) -> list[Ill]:
+    """Those that are ill for sure, and the suspects of the minutes in which that began. A suspect of later is one by chance."""
+    sure = [one for one in members if one.confirmed]
+    if not sure:
+        return list(members)
+    began = min(one.since for one in sure)
+    return [one for one in members if one.confirmed or abs(one.since - began) <= _TOGETHER]
+
+
+def _of_one_model(counted: Sequence[Ill], host: str, fleet: Fleet) -> Cause | None:
+    """The one model that is ill, for all or for one project, at a host where others are used too. None where more is ill, or nobody
+    can tell.
+    """
+    models = Counter(one.target.model for one in counted if one.target.model)
+    if not models:
+        return None
+    model, many = models.most_common(1)[0]
+    used = {each for name in fleet.hosts.get(host, frozenset()) for each in fleet.projects[name].models}
+    others = [one for one in counted if one.target.model != model]
+    alone = len(others) < min(2, many) and not any(one.target.probe is ProbeKind.CONTROL for one in others)
+    if not alone or not used - {model}:
+        return None
+    projects = {one.target.project for one in counted if one.target.model == model}
+    return Cause(Scope.MODEL, counted[0].failure.lane, model if len(projects) > 1 else f"{projects.pop()}/{model}")
+
+
+def _of_many(members: Sequence[Ill], host: str, fleet: Fleet) -> Cause:
+    """What refuses many projects at once: their organization, OpenAI, or the place where our secrets lie."""
+    kind = members[0].failure
+    if kind is FailureKind.CLIENT_CONFIGURATION:
+        return Cause(Scope.MONITOR, kind.lane, "")
+    organizations = {fleet.organization(one.target) for one in members}
+    others = {_organization(fleet.projects[name]) for name in fleet.hosts[host]} - organizations
+    of_one = len(organizations) == 1 and (others or kind in _OF_THE_ORGANIZATION)
+    return Cause(Scope.ORGANIZATION, kind.lane, next(iter(organizations))) if of_one else Cause(Scope.OPENAI, kind.lane, host)
 
 
 def _everywhere(found: dict[Target, Cause], fleet: Fleet) -> dict[Target, Cause]:
     """The same, with what OpenAI does at every host at once as one cause."""
-    for lane in (Lane.AUTH, Lane.SERVER):
+    for lane in (Lane.AUTH, Lane.ACCESS, Lane.SERVER):
         here = {cause.subject for cause in found.values() if (cause.scope, cause.lane) == (Scope.OPENAI, lane)}
         if len(here) > 1 and here >= set(fleet.hosts):
             whole = Cause(Scope.OPENAI, lane, "")
@@ -129,7 +205,14 @@ def _everywhere(found: dict[Target, Cause], fleet: Fleet) -> dict[Target, Cause]
     return found
 
 
-_OF_THE_ORGANIZATION = frozenset({FailureKind.AUTH_IP_NOT_ALLOWED, FailureKind.AUTH_ACCOUNT_DEACTIVATED})
+_OF_THE_ORGANIZATION = frozenset(
+    {
+        FailureKind.AUTH_IP_NOT_ALLOWED,
+        FailureKind.AUTH_ACCOUNT_DEACTIVATED,
+        FailureKind.AUTH_WRONG_REGION_HOST,
+        FailureKind.ACCESS_POLICY,
+    }
+)
 
 
 def _is_the_path(members: Sequence[Ill], there: frozenset[str]) -> bool:
@@ -150,8 +233,8 @@ def _newest(members: Iterable[Ill]) -> list[Ill]:
     return found
 
 
-def _is_common(members: Sequence[Ill], there: frozenset[str]) -> bool:
-    """Whether one refusal of many keys has one cause: half of the projects, or a tenth of them that began together."""
+def _is_common(members: Sequence[Ill], there: frozenset[str], most: int | None = None) -> bool:
+    """Whether one refusal of many has one cause: half of them, a tenth (or `most`) that began together, or a whole sample."""
     first: dict[str | None, datetime] = {}
     for one in members:
         first[one.target.project] = min(one.since, first.get(one.target.project, one.since))
@@ -159,23 +242,59 @@ def _is_common(members: Sequence[Ill], there: frozenset[str]) -> bool:
         return False
     if 2 * len(first) >= len(there):
         return True
+    if len({one.target.project for one in members if one.sampled}) >= SAMPLE:
+        return True
     times = sorted(first.values())
-    needed = max(3, -(-len(there) // 10))
+    needed = max(3, min(-(-len(there) // 10), most or len(there)))
     return any(times[at + needed - 1] - times[at] <= _TOGETHER for at in range(len(times) - needed + 1))
 
 
-def _models(ill: Sequence[Ill]) -> dict[str, set[str]]:
-    """The projects that cannot find a model, by model."""
-    found: dict[str, set[str]] = defaultdict(set)
+def _models(ill: Sequence[Ill], fleet: Fleet) -> set[str]:
+    """The models that are the matter of more than one project: retired, found by nobody, or taken from many at once."""
+    missing: dict[str, set[str]] = defaultdict(set)
+    barred: dict[str, list[Ill]] = defaultdict(list)
+    found = set()
     for one in ill:
-        if one.failure in (FailureKind.ACCESS_MODEL_NOT_FOUND, FailureKind.ACCESS_MODEL_RETIRED) and one.target.model:
-            found[one.target.model].add(one.target.project or "")
-            if one.failure is FailureKind.ACCESS_MODEL_RETIRED:
-                found[one.target.model].add("")  # retired for everybody
+        model = one.target.model
+        if model is None:
+            continue
+        if one.failure is FailureKind.ACCESS_MODEL_RETIRED:
+            found.add(model)
+        elif one.failure is FailureKind.ACCESS_MODEL_NOT_FOUND:
+            missing[model].add(one.target.project or "")
+        elif one.failure is FailureKind.ACCESS_MODEL_NOT_ALLOWED:
+            barred[model].append(one)
+    found |= {model for model, projects in missing.items() if len(projects) > 1}
+    for model, members in barred.items():
+        users = frozenset(name for name, project in fleet.projects.items() if model in project.models)
+        if _is_common(_newest(members), users, most=_MANY):
+            found.add(model)
     return found
 
 
-def _cause(one: Ill, fleet: Fleet, models: Mapping[str, set[str]]) -> Cause:
+_MANY = 10
+"""Projects that lose one model within minutes: nobody takes it from each of them by hand."""
+
+
+def _emptied(ill: Sequence[Ill], fleet: Fleet) -> set[tuple[str, FailureKind]]:
+    """The projects whose keys, of which there are several, are all refused alike since the same minutes: it is the project."""
+    since: dict[tuple[str, FailureKind], dict[str, datetime]] = defaultdict(dict)
+    for one in ill:
+        project, key = one.target.project, one.target.key
+        if project and key and KINDS[one.failure].scope is Scope.KEY and one.failure.lane in (Lane.AUTH, Lane.CLIENT):
+            seen = since[project, one.failure]
+            seen[key] = min(one.since, seen.get(key, one.since))
+    return {
+        (name, kind)
+        for (name, kind), keys in since.items()
+        if name in fleet.projects
+        and len(keys) > 1
+        and keys.keys() >= {key.label for key in fleet.projects[name].keys}
+        and max(keys.values()) - min(keys.values()) <= _TOGETHER
+    }
+
+
+def _cause(one: Ill, fleet: Fleet, models: Collection[str], emptied: Collection[tuple[str, FailureKind]]) -> Cause:
     """What explains one illness by itself."""
     kind, lane, target = one.failure, one.failure.lane, one.target
     project = fleet.projects.get(target.project or "")
@@ -183,6 +302,8 @@ def _cause(one: Ill, fleet: Fleet, models: Mapping[str, set[str]]) -> Cause:
     if lane is Lane.RATE and one.scope is not None and kind is not FailureKind.RATE_REQUEST_TOO_LARGE:
         scope = one.scope
     if kind is FailureKind.QUOTA_EXHAUSTED and one.scope is Scope.PROJECT:
+        scope = Scope.PROJECT
+    if (target.project or "", kind) in emptied or (kind is FailureKind.AUTH_WRONG_PROJECT and "archived" in (one.hint or "")):
         scope = Scope.PROJECT
     if target.project is None and scope is not Scope.MONITOR:
         return Cause(Scope.OPENAI, lane, fleet.host(target))
@@ -193,11 +314,20 @@ def _cause(one: Ill, fleet: Fleet, models: Mapping[str, set[str]]) -> Cause:
     if scope is Scope.MONITOR:
         return Cause(scope, lane, "")
     if scope is Scope.MODEL and target.model:
-        everywhere = kind is not FailureKind.ACCESS_MODEL_NOT_ALLOWED and len(models.get(target.model, ())) > 1
-        return Cause(scope, lane, target.model if everywhere else f"{target.project}/{target.model}")
+        return Cause(scope, lane, target.model if target.model in models else f"{target.project}/{target.model}")
     if scope is Scope.PROJECT or project is None or target.key is None:
         return Cause(Scope.PROJECT, lane, target.project or "")
-    return Cause(Scope.KEY, lane, f"{target.project}/{target.key}")
+    return Cause(Scope.KEY, lane, _one_secret(one, fleet))
+
+
+_OF_THE_SECRET = frozenset({FailureKind.AUTH_INVALID_KEY, FailureKind.AUTH_NO_ORGANIZATION, FailureKind.AUTH_ACCOUNT_DEACTIVATED})
+"""Refusals of a secret wherever it is configured."""
+
+
+def _one_secret(one: Ill, fleet: Fleet) -> str:
+    """`project/key`; where one secret is configured in several places, the first of them for all."""
+    place = f"{one.target.project}/{one.target.key}"
+    return min([place, *fleet.twins.get(place, ())]) if one.failure in _OF_THE_SECRET else place
 
 
 # What changed -------------------------------------------------------------------------------------------------------------------
@@ -228,7 +358,7 @@ def correlate(
         home = known.get(cause.key) or _wider(cause, members, open_ones, fleet)
         if home is not None:
             held[home.cause.key] += members
-        elif absorbed := _narrower(cause, members, open_ones, moved, fleet):
+        elif _is_ripe(cause, members, fleet, now) and (absorbed := _narrower(cause, members, open_ones, moved, fleet)):
             first = min(absorbed, key=lambda incident: (incident.first_bad_at, incident.id or 0))
             moved[first.cause.key] = (cause, [incident for incident in absorbed if incident is not first])
             held[first.cause.key] += members
@@ -246,8 +376,8 @@ def correlate(
             cause = moved[key][0] if key in moved else incident.cause
             changes.append(_updated(incident, cause, tuple(held[key]), fleet, now, describe))
     for cause, members in fresh:
-        if not _is_ripe(cause, members, fleet, now):
-            continue
+        if not _is_ripe(cause, members, fleet, now) or all(one.recovering for one in members if one.confirmed):
+            continue  # or: what is just passing needs no incident any more
         before = next((each for each in lately if _is_recent(each, now) and _comes_back(each, cause, members, fleet)), None)
         if before is not None:
             wider = max(before.cause, cause, key=_reach)
@@ -293,7 +423,7 @@ def _covers(incident: Incident, one: Ill, fleet: Fleet) -> bool:
         case Scope.PROJECT:
             return target.project == subject
         case Scope.MODEL:
-            return target.model == subject
+            return subject in (target.model, f"{target.project}/{target.model}")
         case Scope.ORGANIZATION:
             return fleet.organization(target) == subject
         case Scope.OPENAI | Scope.MONITOR:
@@ -447,7 +577,7 @@ def title(incident: Incident) -> str:
     match incident.cause.scope:
         case Scope.KEY:
             project, _, key = subject.partition("/")
-            return f"Key “{key}” of {project}: {what}"
+            return f"Key “{key}” of {project}: {what}{many}"
         case Scope.MODEL:
             project, _, model = subject.partition("/")
             return f"{model} in {project}: {what}" if model and project in incident.projects else f"{subject}: {what}{many}"
@@ -459,7 +589,8 @@ def title(incident: Incident) -> str:
         case Scope.OPENAI:
             return f"OpenAI: {what.removeprefix('OpenAI ')}{many}"
         case _:
-            return f"The monitor's own network: {what}{many}"
+            part = "secrets" if incident.cause.lane is Lane.CLIENT else "network"
+            return f"The monitor's own {part}: {what}{many}"
 
 
 def _few(names: Sequence[str], most: int = 5) -> str:

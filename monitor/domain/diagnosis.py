@@ -9,7 +9,7 @@ from typing import Protocol
 
 from monitor.domain.inventory import ApiKey, KeyKind, Project, Target
 from monitor.domain.observation import RateLimitHit
-from monitor.domain.taxonomy import KINDS, FailureKind, Owner, Scope
+from monitor.domain.taxonomy import KINDS, FailureKind, Lane, Owner, Scope
 from monitor.domain.words import INSTEAD, WORDS, Case, Confidence, Words, amount, capital, clock, duration
 
 
@@ -45,6 +45,8 @@ class Context:
     base_url: str | None = None
     project_id: str | None = None
     scope: Scope | None = None
+    reach: Scope | None = None
+    """How far the cause reaches, where that is more than one answer can say."""
     hit: RateLimitHit | None = None
     retry_after: float | None = None
     missing_scopes: tuple[str, ...] = ()
@@ -175,7 +177,9 @@ _LIMITS = frozenset({FailureKind.RATE_REQUESTS, FailureKind.RATE_TOKENS, Failure
 
 def _words(kind: FailureKind, context: Context) -> Words:
     """The words for `kind`, or more fitting ones where the context knows more."""
-    case = None
+    case = _of_many(kind, context.reach)
+    if case is not None:
+        return INSTEAD[case]
     if kind is FailureKind.AUTH_INVALID_KEY:
         hint = context.hint or ""
         if "empty value" in hint or ("looks like" in hint and "looks like a key" not in hint):
@@ -195,12 +199,40 @@ def _words(kind: FailureKind, context: Context) -> Words:
     return INSTEAD[case] if case else WORDS[kind]
 
 
+def _of_many(kind: FailureKind, reach: Scope | None) -> Case | None:
+    """What is said of many at once, where one alone would be told otherwise."""
+    if reach is Scope.PROJECT and kind is FailureKind.AUTH_INVALID_KEY:
+        return Case.ALL_KEYS_OF_A_PROJECT
+    if reach is Scope.ORGANIZATION and KINDS[kind].scope is Scope.KEY and kind.lane is Lane.AUTH:
+        return Case.KEYS_OF_AN_ORGANIZATION
+    if reach is Scope.OPENAI and kind.lane is Lane.AUTH:
+        return Case.KEYS_OF_MANY
+    if reach in (Scope.OPENAI, Scope.MODEL) and kind is FailureKind.NETWORK_TIMEOUT:
+        return Case.SLOW_PLATFORM if reach is Scope.OPENAI else Case.SLOW_MODEL
+    if reach is Scope.MONITOR and kind is FailureKind.CLIENT_CONFIGURATION:
+        return Case.SECRETS_GONE
+    return None
+
+
+_OWNERS = {
+    Case.KEYS_OF_AN_ORGANIZATION: Owner.ORGANIZATION_OWNER,
+    Case.KEYS_OF_MANY: Owner.OPENAI,
+    Case.SLOW_PLATFORM: Owner.OPENAI,
+    Case.SLOW_MODEL: Owner.OPENAI,
+    Case.SECRETS_GONE: Owner.MONITOR,
+    Case.ALL_KEYS_OF_A_PROJECT: Owner.PROJECT_ADMIN,
+}
+
+
 def _confidence(words: Words, context: Context) -> Confidence:
     """What comes and goes has a cause that does so too: the answer names it, and does not explain that."""
     return Confidence.LIKELY if context.flapping and words.confidence is Confidence.CERTAIN else words.confidence
 
 
 def _owner(kind: FailureKind, context: Context) -> Owner:
+    case = _of_many(kind, context.reach)
+    if case is not None:
+        return _OWNERS[case]
     if kind in _LIMITS and context.scope is Scope.ORGANIZATION:
         return Owner.ORGANIZATION_OWNER
     return KINDS[kind].owner
@@ -230,6 +262,7 @@ def _blanks(kind: FailureKind, context: Context) -> dict[str, str]:
         "project_setting": f"the `project_id` of {toml}" if toml else "the OPENAI_PROJECT_ID of the client",
         "organization_setting": f"`organization` from {toml}" if toml else "OPENAI_ORG_ID from the client",
         "host": f"https://{host}/v1" if host else "the host of its region, such as https://us.api.openai.com/v1",
+        "title": KINDS[kind].title,
         "scopes": f" ({', '.join(context.missing_scopes)})" if context.missing_scopes else "",
         "problem": context.key_problem or context.hint or "the secret cannot be read, or holds what no request can carry",
         "hint": f"{capital(context.hint)}. " if context.hint else "",

@@ -13,7 +13,7 @@ from enum import StrEnum
 from monitor.domain.diagnosis import Context, Diagnosis, diagnose
 from monitor.domain.inventory import ProbeKind, Project, Target
 from monitor.domain.observation import Observation, Verdict
-from monitor.domain.taxonomy import FailureKind, Lane, Owner
+from monitor.domain.taxonomy import FailureKind, Lane, Owner, Scope
 from monitor.domain.words import INSTEAD, Case, Confidence, clock
 
 _K = FailureKind
@@ -366,6 +366,13 @@ def _invalid_key(case: _Case) -> _Finding:
             _POSSIBLE,
             Owner.OPENAI,
             _STATUS,
+        )
+    if case.context.reach is Scope.PROJECT:
+        if not answers.accepted(_X.OTHER_KEY):
+            return _NOTHING
+        return _Finding(
+            f"The key of {case.other} is accepted from here, so it is this project: archived or deleted, or all of its keys were "
+            "replaced at once."
         )
     this_one = f"The key of {case.other} is accepted from here, so it is this key. " if answers.accepted(_X.OTHER_KEY) else ""
     echo = echo_of(case.seen)

@@ -16,6 +16,7 @@ from monitor.domain.diagnosis import Context, diagnose
 from monitor.domain.envelope import error_of, parse_json
 from monitor.domain.observation import TransportFault, WireAnswer
 from monitor.domain.taxonomy import KINDS, FailureKind, Lane, Owner, Scope
+from monitor.domain.words import Confidence
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +33,9 @@ class Explanation:
     scope: Scope | None
     summary: str
     next_step: str
+    cause: str = ""
+    """Why, in a sentence; empty for a success. People are told, scripts keep to the contract's fields."""
+    confidence: Confidence | None = None
 
     @property
     def lane(self) -> Lane | None:
@@ -77,7 +81,17 @@ def explain(answer: WireAnswer, keys: Sequence[KnownKey] = ()) -> Explanation:
     )
     retry = KINDS[kind].retry_helps or (kind is FailureKind.NETWORK_NOT_OPENAI and (answer.status or 0) >= 500)
     summary = diagnosis.summary + _whose_key(found.hint or "", keys) if kind is FailureKind.AUTH_INVALID_KEY else diagnosis.summary
-    return Explanation(kind, diagnosis.owner, retry, found.retry_after, found.scope, summary, diagnosis.next_step)
+    return Explanation(
+        kind,
+        diagnosis.owner,
+        retry,
+        found.retry_after,
+        found.scope,
+        summary,
+        diagnosis.next_step,
+        diagnosis.cause,
+        diagnosis.confidence,
+    )
 
 
 _ENDS_IN = re.compile(r"ends in …(\S{4})")

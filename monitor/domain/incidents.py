@@ -57,6 +57,10 @@ class Ill:
     flapping: bool = False
     confirmed: bool = True
     """False: seen once so far. It tells how far a cause may reach, and opens nothing."""
+    recovering: bool = False
+    """Its last answer was a good one."""
+    sampled: bool = False
+    """It was asked because another one had failed, and was well before: that it fails too is no chance."""
 
 
 @dataclass(frozen=True, slots=True)

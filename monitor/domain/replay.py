@@ -157,7 +157,8 @@ def became(before: Ill | None, state: HealthState, seen: Observation) -> Ill | N
         fits = seen.failure is state.failure
         scope = seen.scope if fits else before.scope if before else None
         hint = seen.hint if fits else before.hint if before else None
-        return Ill(seen.target, state.failure, state.health, since, scope, hint, state.flapping)
+        good = bool(state.recent) and state.recent[-1]
+        return Ill(seen.target, state.failure, state.health, since, scope, hint, state.flapping, recovering=good)
     if state.suspect and state.last_kind is not None:
         since = before.since if before and before.failure is state.last_kind else seen.at
         return Ill(seen.target, state.last_kind, state.health, since, seen.scope, seen.hint, confirmed=False)

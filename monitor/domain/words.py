@@ -272,6 +272,15 @@ class Case(Enum):
     """OpenAI does not know the path."""
     PROJECT_LIMIT = auto()
     ORGANIZATION_LIMIT = auto()
+    ALL_KEYS_OF_A_PROJECT = auto()
+    """Several keys, all refused since the same minutes."""
+    KEYS_OF_AN_ORGANIZATION = auto()
+    KEYS_OF_MANY = auto()
+    """Keys of many projects, and not those of one organization alone."""
+    SLOW_PLATFORM = auto()
+    SLOW_MODEL = auto()
+    SECRETS_GONE = auto()
+    """The secrets of many projects cannot be read."""
 
 
 _REPLACE_KEY = "See in {keys_page} whether the key is still listed; if not, create one and put it into {secret}."
@@ -324,6 +333,44 @@ INSTEAD: dict[Case, Words] = {
         "Traffic of all its projects together comes faster than the limit; another project may be using it up.{numbers}",
         _CERTAIN,
         f"Find on the rate limits page who uses it up; raise the limit in {_ORGANIZATION} → Limits, or cap that project.",
+    ),
+    Case.ALL_KEYS_OF_A_PROJECT: Words(
+        "OpenAI refuses every key of {project} since the same minutes.",
+        "The project was archived or deleted, or somebody replaced all of its keys at once.",
+        _LIKELY,
+        "See in {general_page} whether the project is still there; if it is, create keys in {keys_page} and deploy them.",
+    ),
+    Case.KEYS_OF_AN_ORGANIZATION: Words(
+        "OpenAI refuses keys of many projects of one organization at once: {title}.",
+        "They began together and other organizations are well: something was changed for the organization, or it was closed.",
+        _LIKELY,
+        f"Let an owner look at {_ORGANIZATION} → General and its audit log, and at OpenAI's e-mails to the owner.",
+    ),
+    Case.KEYS_OF_MANY: Words(
+        "OpenAI refuses keys of many projects at once: {title}.",
+        "Keys that worked are refused alike since the same minutes. That is hardly each key's own fault: OpenAI's, or that of "
+        "something on the way that changes requests.",
+        _LIKELY,
+        "See status.openai.com, and change no key for now; if it is quiet there, look at your gateway or proxy and at the "
+        "organization's audit log.",
+    ),
+    Case.SLOW_PLATFORM: Words(
+        "OpenAI takes connections and does not answer in time.",
+        "{hint}Requests of many projects time out at this host while connections are made: OpenAI is slow, or a proxy is.",
+        _POSSIBLE,
+        "See status.openai.com; if it is quiet there, look at your proxy. Keys and settings are not to blame.",
+    ),
+    Case.SLOW_MODEL: Words(
+        "calls of {model} are not answered in time, for several projects.",
+        "{hint}Other questions at the same host are answered: this model is slow at OpenAI.",
+        _LIKELY,
+        "Wait, or let the services use another model; see status.openai.com.",
+    ),
+    Case.SECRETS_GONE: Words(
+        "the secrets of many projects cannot be read since the same minutes.",
+        "{problem}. So many at once is one cause: the folder, the mount or the variables they come from.",
+        _LIKELY,
+        "Look on the monitor's machine at the place the secrets are read from; `python -m monitor doctor` names each.",
     ),
 }
 

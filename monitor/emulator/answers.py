@@ -148,11 +148,11 @@ def limited(ask: Ask, metric: str, per: str, limit: int, used: int, requested: i
     return error(429, text, "rate_limit_exceeded", kind, headers={"retry-after": str(max(1, math.ceil(wait)))})
 
 
-def too_large(ask: Ask) -> Answer:
+def too_large(ask: Ask, limit: int = 30_000, requested: int = 37_313) -> Answer:
     """One request that no waiting makes smaller."""
     text = (
-        f"Request too large for {ask.model} in organization {ask.organization} on tokens per min (TPM): Limit 30000, Requested 37313. The "
-        "input or output tokens must be reduced in order to run successfully. Visit https://platform.openai.com/account/rate-limits to "
+        f"Request too large for {ask.model} in organization {ask.organization} on tokens per min (TPM): Limit {limit}, Requested "
+        f"{requested}. The input or output tokens must be reduced in order to run successfully. Visit https://platform.openai.com/account/rate-limits to "
         "learn more."
     )
     return error(429, text, "rate_limit_exceeded", "tokens")

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from monitor.emulator.administration import ADMINISTRATION_VERBS, Administration
-from monitor.emulator.answers import REFUSALS, Answer, Ask, limited
+from monitor.emulator.answers import REFUSALS, Answer, Ask, limited, too_large
 from monitor.emulator.limits import Bucket, Traffic, nobody
 
 T = TypeVar("T")
@@ -460,6 +460,8 @@ class World:
                 headers[f"x-ratelimit-limit-{prefix}{metric}"] = str(bucket.limit)
                 headers[f"x-ratelimit-remaining-{prefix}{metric}"] = str(left)
                 headers[f"x-ratelimit-reset-{prefix}{metric}"] = bucket.reset(now)
+                if metric == "tokens" and 0 < bucket.limit < wanted:
+                    return too_large(ask, bucket.limit, wanted), headers
                 if wait:
                     refusal = limited(ask, metric, "min", bucket.limit, bucket.limit - left, wanted, wait, project=bool(prefix))
                     return refusal, headers

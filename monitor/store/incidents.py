@@ -3,6 +3,7 @@
 The reading functions take any engine. Those that write are for the one service that keeps the incidents.
 """
 
+import functools
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, fields, replace
@@ -133,18 +134,27 @@ def find(
     engine: Engine, since: datetime | None = None, open_only: bool = False, project: str | None = None, limit: int = 200
 ) -> list[Incident]:
     """Newest first: those that went on at `since` or later, of one project or of all."""
+    query = _find(since is not None and not open_only, open_only, project is not None)
+    given = {"limit": limit, "since": codec.at_ms(since), "project": codec.clean(project)}
+    with reading(engine) as connection:
+        return [_incident(row) for row in connection.execute(query, given)]
+
+
+@functools.cache
+def _find(since: bool, open_only: bool, project: bool) -> sa.Select[Any]:
+    """The question, made once: it is asked every second, and making it costs more than its answer."""
     c, hit = tables.incidents.c, tables.incident_projects.c
-    query = sa.select(tables.incidents).order_by(*_NEWEST).limit(limit)
+    query = sa.select(tables.incidents).order_by(*_NEWEST).limit(sa.bindparam("limit"))
     if open_only:
         query = query.where(c.resolved_at.is_(None))
-    elif since is not None:
+    elif since:
         # Two seeks: asked in one, SQLite walks through all incidents there ever were.
         every = tables.incidents.alias().c
-        ended = sa.select(every.id).where(every.resolved_at >= to_ms(since))
+        ended = sa.select(every.id).where(every.resolved_at >= sa.bindparam("since"))
         query = query.where(c.id.in_(sa.select(every.id).where(every.resolved_at.is_(None)).union_all(ended)))
-    if project is not None:
-        query = query.where(c.id.in_(sa.select(hit.incident_id).where(hit.project == codec.clean(project))))
-    return _asked(engine, query)
+    if project:
+        query = query.where(c.id.in_(sa.select(hit.incident_id).where(hit.project == sa.bindparam("project"))))
+    return query
 
 
 def record(engine: Engine, incident_id: int) -> IncidentRecord | None:
@@ -217,25 +227,36 @@ def _row(incident: Incident) -> dict[str, Any]:
     }
 
 
+_COLUMNS = tuple(column.name for column in tables.incidents.c)
+
+
 def _incident(row: Row[Any]) -> Incident:
-    hit = {name: tuple(names) for name, names in json.loads(row.hit).items() if name in _HIT}
+    """Of a row with every column of the table, in its order."""
+    return _read(tuple(row))
+
+
+@functools.lru_cache(maxsize=16_384)
+def _read(values: tuple[Any, ...]) -> Incident:
+    """A row as an incident. Kept: the same rows are read again with every look, and few of them have changed."""
+    row = dict(zip(_COLUMNS, values, strict=True))
+    hit = {name: tuple(names) for name, names in json.loads(row["hit"]).items() if name in _HIT}
     return Incident(
-        cause=Cause(Scope(row.scope), Lane(row.lane), row.subject),
-        failure=codec.kind_of(row.failure) or FailureKind.UNKNOWN,
-        severity=Severity(row.severity),
-        first_bad_at=from_ms(row.first_bad_at),
-        opened_at=from_ms(row.opened_at),
-        title=row.title,
-        diagnosis=_diagnosis(json.loads(row.diagnosis)),
-        last_good_at=codec.moment(row.last_good_at),
-        named_at=codec.moment(row.named_at),
-        acknowledged_at=codec.moment(row.acknowledged_at),
-        acknowledged_by=row.acknowledged_by,
-        resolved_at=codec.moment(row.resolved_at),
-        reopened=row.reopened,
-        merged_into=row.merged_into,
-        ill=row.ill,
-        id=row.id,
+        cause=Cause(Scope(row["scope"]), Lane(row["lane"]), row["subject"]),
+        failure=codec.kind_of(row["failure"]) or FailureKind.UNKNOWN,
+        severity=Severity(row["severity"]),
+        first_bad_at=from_ms(row["first_bad_at"]),
+        opened_at=from_ms(row["opened_at"]),
+        title=row["title"],
+        diagnosis=_diagnosis(json.loads(row["diagnosis"])),
+        last_good_at=codec.moment(row["last_good_at"]),
+        named_at=codec.moment(row["named_at"]),
+        acknowledged_at=codec.moment(row["acknowledged_at"]),
+        acknowledged_by=row["acknowledged_by"],
+        resolved_at=codec.moment(row["resolved_at"]),
+        reopened=row["reopened"],
+        merged_into=row["merged_into"],
+        ill=row["ill"],
+        id=row["id"],
         **hit,
     )
 

@@ -106,7 +106,10 @@ def _do(connection: Connection, engine: Engine, intent: Intent, now: datetime) -
 def waiting(engine: Engine) -> list[Intent]:
     """What nobody has taken yet, oldest first."""
     with reading(engine) as connection:
-        return [_intent(row) for row in connection.execute(sa.select(intents).where(NOT_TAKEN).order_by(intents.c.id))]
+        return [_intent(row) for row in connection.execute(_WAITING)]
+
+
+_WAITING = sa.select(intents).where(NOT_TAKEN).order_by(intents.c.id)
 
 
 def _intent(row: Row[Any]) -> Intent:

@@ -323,9 +323,11 @@ def _levels(url: str, name: str, at: datetime) -> tuple[dict[timedelta, Level], 
 
 def open_incidents(name: str | None = None) -> list[Incident]:
     """Those that go on (of one project), worst first, then the newest."""
-    found = cast("list[Incident]", _asked("open_incidents"))
-    mine = [each for each in found if name is None or name in each.projects]
-    return sorted(mine, key=lambda each: (-each.severity.rank, each.acknowledged_at is not None, -each.opened_at.timestamp()))
+    asked = _asked("open_incidents") if name is None else _asked("incidents", None, True, name, 500)
+    return sorted(
+        cast("list[Incident]", asked),
+        key=lambda each: (-each.severity.rank, each.acknowledged_at is not None, -each.opened_at.timestamp()),
+    )
 
 
 def incidents_since(since: datetime, name: str | None = None, limit: int = 500) -> list[Incident]:

@@ -4,6 +4,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
+import streamlit as st
+
 from monitor.domain.alerting import NotifyReason, Silence, label
 from monitor.domain.health import Health
 from monitor.domain.incidents import Event, EventKind, Incident, IncidentRecord, Severity
@@ -22,6 +24,8 @@ from monitor.ui.theme import look
 
 _HEALTH = {Severity.CRITICAL: Health.FAILING, Severity.WARNING: Health.DEGRADED, Severity.INFO: Health.RESTRICTED}
 _MOST_NAMES = 40
+_MOST_LINES = 25
+"""Of a timeline, before its answers are folded."""
 
 
 def state(incident: Incident, *, silent: bool = False) -> str:
@@ -72,12 +76,16 @@ def table(incidents: Iterable[Incident], now: datetime, zone: tzinfo, window: st
         )
         merged = f" · explained by INC-{one.merged_into}" if one.merged_into is not None else ""
         named = f'<a href="{address(one, window)}" target="_self" class="{css}">{escape(one.title)}</a>'
+        place = f"{escape(label(one))} · {escape(one.cause.scope.value)}"
+        # On a telephone the other columns are left out.
+        taken = one.acknowledged_by or ("somebody" if one.acknowledged_at else "nobody took it yet" if one.open else "")
+        told = " · ".join(part for part in (hit(one), escape(_lasted(one, now)), escape(taken)) if part)
         changed = local(one.diagnosis.changed, now, zone) if one.open and one.diagnosis.changed else ""
         before = f"<small>Changed just before: {escape(changed)}</small>" if changed else ""
         rows.append(
             (
                 state(one, silent=silent),
-                f"{named}{again}<small>{escape(label(one))} · {escape(one.cause.scope.value)}{merged}</small>{before}",
+                f'{named}{again}<small>{place}{merged}<span class="more"> · {told}</span></small>{before}',
                 hit(one),
                 escape(clock(one.first_bad_at, now, zone)),
                 escape(_lasted(one, now)),
@@ -88,13 +96,45 @@ def table(incidents: Iterable[Incident], now: datetime, zone: tzinfo, window: st
     columns = [
         ("State", "nw"),
         ("Incident", "name"),
-        ("Who is hit", ""),
+        ("Who is hit", "less"),
         ("Since", "nw"),
-        ("For", "nw"),
-        ("Who mends it", ""),
-        ("Taken by", ""),
+        ("For", "nw less"),
+        ("Who mends it", "less"),
+        ("Taken by", "nw less"),
     ]
     blocks.table(columns, rows)
+
+
+def as_rows(incidents: Iterable[Incident]) -> list[dict[str, object]]:
+    """The same as data: one dictionary an incident, times in UTC, lengths in seconds."""
+    return [
+        {
+            "incident": label(one),
+            "title": one.title,
+            "state": "merged" if one.merged_into is not None else "open" if one.open else "over",
+            "severity": one.severity.value,
+            "scope": one.cause.scope.value,
+            "failure": one.failure.value,
+            "first bad answer": one.first_bad_at,
+            "opened": one.opened_at,
+            "over": one.resolved_at,
+            "MTTD s": _seconds(mttd(one)),
+            "MTTA s": _seconds(mtta(one)),
+            "MTTR s": _seconds(mttr(one)),
+            "came back": one.reopened,
+            "taken by": one.acknowledged_by,
+            "who mends it": one.diagnosis.owner.value,
+            "explained by": f"INC-{one.merged_into}" if one.merged_into is not None else None,
+            "projects": " ".join(one.projects),
+            "owners": " ".join(one.owners),
+            "next step": one.diagnosis.next_step,
+        }
+        for one in incidents
+    ]
+
+
+def _seconds(length: timedelta | None) -> float | None:
+    return None if length is None else length.total_seconds()
 
 
 def open_ones(incidents: Sequence[Incident], now: datetime, zone: tzinfo, window: str, *, silent: bool, most: int = 8) -> None:
@@ -386,16 +426,28 @@ def timeline(events: Sequence[Event], now: datetime, zone: tzinfo) -> None:
     if not events:
         blocks.empty("Nothing was written down yet.", "What happens to it, and who does what, is told here.")
         return
+    told = [event for event in events if event.kind not in (EventKind.CHECK, EventKind.HEALTH)]
+    if len(events) <= _MOST_LINES or not told:
+        _lines(events, now, zone)
+        return
+    # The many answers of a wide outage would bury what was done about it.
+    _lines(told, now, zone)
+    with st.expander("With every answer and change of health"):
+        _lines(events, now, zone)
+
+
+def _lines(events: Sequence[Event], now: datetime, zone: tzinfo) -> None:
     rows = [
         (
             f'<span class="soft">{escape(exact(event.at, now, zone))}</span>',
             f'<span class="{_MARKS.get(event.kind, "soft")}">{escape(capital(EVENT_WORDS[event.kind]))}</span>',
             f"<b>{escape(event.by)}</b>" if event.by else '<span class="soft">monitor</span>',
-            f'<span class="said">{escape(local(event.text, now, zone))}</span>',
+            (f'<b class="more">{escape(event.by)}: </b>' if event.by else "")
+            + f'<span class="said">{escape(local(event.text, now, zone))}</span>',
         )
         for event in reversed(events)
     ]
-    blocks.table([("When", "nw"), ("What", "nw"), ("Who", "nw"), ("", "")], rows)
+    blocks.table([("When", "nw"), ("What", "nw"), ("Who", "nw less"), ("", "")], rows)
 
 
 def evidence(frozen: Mapping[str, object], now: datetime, zone: tzinfo) -> None:

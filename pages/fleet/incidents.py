@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
 
+import pandas as pd
 import streamlit as st
 
 from monitor.domain.alerting import label
@@ -13,7 +14,7 @@ from monitor.domain.postmortem import as_json, markdown
 from monitor.store.engine import StoreError
 from monitor.store.intents import Kind
 from monitor.ui import blocks, data, filters, incidents, panels
-from monitor.ui.format import escape, viewer_zone
+from monitor.ui.format import csv_of, escape, viewer_zone
 
 SILENCES = {
     "1 hour": timedelta(hours=1),
@@ -211,9 +212,12 @@ def every() -> None:
         at = data.now()
         incidents.verdict(data.open_incidents(), silent=data.silent(at))
 
+    def chosen_ones(at: datetime) -> list[Incident]:
+        return [each for each in data.incidents_since(filters.window(at).start, project) if wanted(each)]
+
     def draw() -> None:
         at = data.now()
-        found = [each for each in data.incidents_since(filters.window(at).start, project) if wanted(each)]
+        found = chosen_ones(at)
         incidents.waiting(data.waiting(), silent=data.silent(at))
         if not found:
             blocks.empty(
@@ -229,6 +233,15 @@ def every() -> None:
     with place:
         blocks.live(draw_verdict)
     blocks.live(draw)
+    if known:
+        with st.container(horizontal=True, horizontal_alignment="right"):
+            st.download_button(
+                "Download CSV",
+                lambda: csv_of(pd.DataFrame(incidents.as_rows(chosen_ones(data.now())))),
+                "incidents.csv",
+                "text/csv",
+                on_click="ignore",
+            )
     silences(now)
 
 

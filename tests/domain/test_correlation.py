@@ -82,6 +82,15 @@ K = FailureKind
         ),
         (
             [ill("p00/web", K.AUTH_INVALID_KEY), ill("p00/worker", K.AUTH_INVALID_KEY)],
+            [(Scope.PROJECT, "p00")],
+        ),
+        # Two that were refused an hour apart, or for two reasons, are two.
+        (
+            [ill("p00/web", K.AUTH_INVALID_KEY, since=NOW - timedelta(hours=1)), ill("p00/worker", K.AUTH_INVALID_KEY)],
+            [(Scope.KEY, "p00/web"), (Scope.KEY, "p00/worker")],
+        ),
+        (
+            [ill("p00/web", K.AUTH_INVALID_KEY), ill("p00/worker", K.AUTH_WRONG_PROJECT)],
             [(Scope.KEY, "p00/web"), (Scope.KEY, "p00/worker")],
         ),
         ([ill("p00/web", K.AUTH_IP_NOT_ALLOWED)], [(Scope.PROJECT, "p00")]),
@@ -108,11 +117,85 @@ K = FailureKind
             [(Scope.ORGANIZATION, ORGANIZATION)],
         ),
         ([ill(f"{name}/web", K.SERVER_OVERLOADED) for name in NAMES[:7]], [(Scope.OPENAI, HOST)]),
-        ([ill(f"{name}/web", K.SERVER_ERROR) for name in NAMES[:1]], [(Scope.OPENAI, HOST)]),
+        ([ill(f"{name}/web", K.SERVER_ERROR) for name in NAMES[:3]], [(Scope.OPENAI, HOST)]),
+        # What OpenAI does to one project alone is no outage of OpenAI.
+        ([ill("p00/web", K.SERVER_ERROR)], [(Scope.PROJECT, "p00")]),
+        (
+            [
+                ill("p00/web", K.SERVER_ERROR),
+                ill("p00/web", K.SERVER_ERROR, ProbeKind.MODEL_ACCESS, "gpt-5"),
+                ill("p01/web", K.SERVER_ERROR),
+            ],
+            [(Scope.OPENAI, HOST), (Scope.PROJECT, "p00")],
+        ),
+        (
+            [
+                ill("p00/web", K.SERVER_ERROR),
+                ill("p00/worker", K.SERVER_ERROR),
+                *(ill(f"{name}/web", K.SERVER_ERROR, confirmed=False) for name in NAMES[1:3]),
+            ],
+            [(Scope.OPENAI, HOST)],
+        ),
+        (
+            [
+                ill("p00/web", K.SERVER_ERROR, since=NOW - timedelta(minutes=20)),
+                ill("p00/worker", K.SERVER_ERROR, since=NOW - timedelta(minutes=20)),
+                *(ill(f"{name}/web", K.SERVER_ERROR, confirmed=False) for name in NAMES[1:3]),
+            ],
+            [(Scope.OPENAI, HOST), (Scope.PROJECT, "p00")],
+        ),
         ([ill("p00/web", K.NETWORK_UNREACHABLE)], [(Scope.PROJECT, "p00")]),
         ([ill("p00/web", K.NETWORK_UNREACHABLE), ill(HOST, K.NETWORK_UNREACHABLE, ProbeKind.CONTROL)], [(Scope.MONITOR, HOST)]),
         ([ill(f"{name}/web", K.NETWORK_UNREACHABLE) for name in NAMES[:12]], [(Scope.MONITOR, HOST)]),
         ([ill(f"{name}/web", K.NETWORK_TIMEOUT) for name in NAMES], [(Scope.OPENAI, HOST)]),
+        # One model of a host where others answer.
+        ([ill("p00/web", K.SERVER_ERROR, ProbeKind.INFERENCE, "gpt-5")], [(Scope.MODEL, "p00/gpt-5")]),
+        ([ill(f"{name}/web", K.SERVER_OVERLOADED, ProbeKind.INFERENCE, "gpt-5") for name in NAMES], [(Scope.MODEL, "gpt-5")]),
+        (
+            [
+                *(ill(f"{name}/web", K.SERVER_ERROR, ProbeKind.INFERENCE, "gpt-5") for name in NAMES),
+                ill("p00/web", K.SERVER_ERROR),
+            ],
+            [(Scope.MODEL, "gpt-5"), (Scope.OPENAI, HOST)],
+        ),
+        (
+            [
+                *(ill(f"{name}/web", K.SERVER_ERROR, ProbeKind.INFERENCE, "gpt-5") for name in NAMES),
+                *(ill(f"{name}/web", K.SERVER_ERROR, ProbeKind.INFERENCE, "gpt-4o") for name in NAMES[:2]),
+            ],
+            [(Scope.OPENAI, HOST)],
+        ),
+        (
+            [ill("p00/web", K.SERVER_ERROR, ProbeKind.INFERENCE, "gpt-5"), ill("p00/web", K.SERVER_ERROR)],
+            [(Scope.PROJECT, "p00")],
+        ),
+        (
+            [
+                *(ill(f"{name}/web", K.SERVER_ERROR, ProbeKind.INFERENCE, "gpt-5") for name in NAMES),
+                ill(HOST, K.SERVER_ERROR, ProbeKind.CONTROL),
+            ],
+            [(Scope.OPENAI, HOST)],
+        ),
+        ([ill(f"{name}/web", K.NETWORK_TIMEOUT, ProbeKind.INFERENCE, "gpt-5") for name in NAMES], [(Scope.MODEL, "gpt-5")]),
+        ([ill("p00/web", K.NETWORK_TIMEOUT, ProbeKind.INFERENCE, "gpt-5")], [(Scope.MODEL, "p00/gpt-5")]),
+        ([ill("p00/web", K.NETWORK_UNREACHABLE, ProbeKind.INFERENCE, "gpt-5")], [(Scope.PROJECT, "p00")]),
+        # A model that is taken from many at once, or from two.
+        (
+            [ill(f"{name}/web", K.ACCESS_MODEL_NOT_ALLOWED, ProbeKind.INFERENCE, "gpt-5") for name in NAMES[:3]],
+            [(Scope.MODEL, "gpt-5")],
+        ),
+        (
+            [ill(f"{name}/web", K.ACCESS_MODEL_NOT_ALLOWED, ProbeKind.INFERENCE, "gpt-5") for name in NAMES[:2]],
+            [(Scope.MODEL, "p00/gpt-5"), (Scope.MODEL, "p01/gpt-5")],
+        ),
+        # What one administrator did to all of them, and the place where secrets lie.
+        (
+            [ill(f"{name}/web", K.ACCESS_POLICY, ProbeKind.INFERENCE, "gpt-5") for name in NAMES],
+            [(Scope.ORGANIZATION, ORGANIZATION)],
+        ),
+        ([ill(f"{name}/web", K.AUTH_WRONG_REGION_HOST) for name in NAMES], [(Scope.ORGANIZATION, ORGANIZATION)]),
+        ([ill(f"{name}/web", K.CLIENT_CONFIGURATION) for name in NAMES], [(Scope.MONITOR, "")]),
+        ([ill(f"{name}/web", K.CLIENT_CONFIGURATION) for name in NAMES[:2]], [(Scope.KEY, "p00/web"), (Scope.KEY, "p01/web")]),
         # Many keys at once are hardly many causes.
         ([ill(f"{name}/web", K.AUTH_MISSING_SCOPE) for name in NAMES[:3]], [(Scope.OPENAI, HOST)]),
         ([ill(f"{name}/web", K.AUTH_IP_NOT_ALLOWED) for name in NAMES[:12]], [(Scope.ORGANIZATION, ORGANIZATION)]),
@@ -138,6 +221,51 @@ def test_a_refusal_of_one_organization_alone_is_that_organizations() -> None:
     assert [(cause.scope, cause.subject) for cause in causes(members, fleet)] == [(Scope.ORGANIZATION, "org-A")]
 
 
+def test_one_secret_in_three_projects_is_one_dead_key() -> None:
+    key = ApiKey("web", "env:A", fingerprint="0f1e…abcd")
+    shared = [replace(project(name), keys=(key,)) for name in NAMES[1:4]]
+    fleet = Fleet.of([*(project(name) for name in NAMES if name not in NAMES[1:4]), *shared])
+    dead = [ill(f"{name}/web", K.AUTH_INVALID_KEY) for name in ("p02", "p03")]
+    assert [(cause.scope, cause.subject) for cause in causes(dead, fleet)] == [(Scope.KEY, "p01/web")]
+    # A header that is wrong in one of them is no matter of the others.
+    wrong = [ill("p02/web", K.AUTH_WRONG_PROJECT)]
+    assert [cause.subject for cause in causes(wrong, fleet)] == ["p02/web"]
+    (change,) = correlate(dead, fleet, [], [], NOW, describe)
+    assert change.incident.title == "Key “web” of p01: key refused (2 projects)"
+
+
+def test_an_archived_project_is_no_dead_key() -> None:
+    (cause,) = causes([replace(ill("p00/web", K.AUTH_WRONG_PROJECT), hint="the project was archived")], FLEET)
+    assert (cause.scope, cause.subject) == (Scope.PROJECT, "p00")
+
+
+def test_a_model_that_is_missing_for_one_and_then_for_two_is_one_incident() -> None:
+    first = [ill("p00/web", K.ACCESS_MODEL_NOT_FOUND, ProbeKind.INFERENCE, "gpt-5")]
+    opened = stored(step(first))
+    members = [*first, ill("p01/web", K.ACCESS_MODEL_NOT_FOUND, ProbeKind.INFERENCE, "gpt-5", since=NOW)]
+    changes = step(members, opened, now=NOW + timedelta(minutes=2))
+    assert [(change.incident.id, change.incident.cause.subject, change.incident.open) for change in changes] == [(1, "gpt-5", True)]
+    left = step(first, stored(changes), now=NOW + timedelta(minutes=9))
+    assert [(change.incident.id, change.incident.open) for change in left] == [(1, True)]
+
+
+def test_one_bad_answer_of_another_model_does_not_make_it_the_platform() -> None:
+    members = [ill(f"{name}/web", K.SERVER_ERROR, ProbeKind.INFERENCE, "gpt-5") for name in NAMES[:5]]
+    opened = stored(step(members))
+    assert [incident.cause.subject for incident in opened] == ["gpt-5"]
+    suspect = ill("p07/web", K.SERVER_ERROR, ProbeKind.AUTH, since=NOW, confirmed=False)
+    sure = replace(suspect, confirmed=True)
+    for other in (suspect, sure):
+        assert step([*members, other], opened, now=NOW + timedelta(seconds=10)) == []
+    (change,) = step([*members, sure], opened, now=NOW + OPEN_ALONE_AFTER)
+    assert (change.incident.id, change.incident.cause.scope) == (1, Scope.OPENAI)
+
+
+def test_the_secrets_of_everybody_are_no_network() -> None:
+    (change,) = step([ill(f"{name}/web", K.CLIENT_CONFIGURATION) for name in NAMES])
+    assert change.incident.title == "The monitor's own secrets: configuration (20 projects)"
+
+
 def test_when_no_host_can_be_reached_it_is_the_monitor() -> None:
     other = "https://eu.api.openai.com/v1"
     fleet = Fleet.of([project(name, base_url=HOST if number % 2 else other) for number, name in enumerate(NAMES)])
@@ -153,6 +281,12 @@ def test_an_incident_opens_when_its_neighbours_had_time_to_answer() -> None:
     assert (made.severity, made.projects, made.keys, made.owners) == (Severity.CRITICAL, ("p00",), ("p00/web",), ("team-p00",))
     assert (made.first_bad_at, made.title) == (fresh.since, "Key “web” of p00: key refused")
     assert [event.kind for event in change.events] == [EventKind.OPENED]
+
+
+def test_what_is_just_passing_opens_nothing_and_ends_nothing() -> None:
+    passing = replace(ill("p00/web", K.SERVER_ERROR), recovering=True)
+    assert step([passing]) == []
+    assert step([passing], stored(step([replace(passing, recovering=False)]))) == []
 
 
 def test_a_suspect_opens_nothing_and_tells_how_far_it_reaches() -> None:
@@ -206,6 +340,15 @@ def test_what_is_left_of_a_wide_outage_is_no_new_incident() -> None:
     own = ill("p04/web", K.AUTH_INVALID_KEY, since=NOW + timedelta(minutes=4))
     changes = step([*left, own], stored(changes), now=NOW + timedelta(minutes=6))
     assert [change.incident.title for change in changes] == ["Key “web” of p04: key refused"]
+
+
+def test_a_sample_that_fails_as_a_whole_speaks_for_those_whom_nobody_asked_yet() -> None:
+    fleet = Fleet.of(project(f"q{number:04}") for number in range(2000))
+    first, *others = (ill(f"q{number:04}/web", K.AUTH_INVALID_KEY) for number in (7, 300, 1000, 1700))
+    assert {cause.scope for cause in causes([first, *others], fleet)} == {Scope.KEY}
+    asked = [replace(other, sampled=True, confirmed=False) for other in others]
+    assert {cause.scope for cause in causes([first, *asked[:2]], fleet)} == {Scope.KEY}
+    assert {cause.scope for cause in causes([first, *asked], fleet)} == {Scope.OPENAI}
 
 
 def test_two_thousand_projects_are_one_incident() -> None:

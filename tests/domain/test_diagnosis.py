@@ -290,3 +290,26 @@ def test_what_comes_and_goes_is_said_and_is_never_certain(kind: FailureKind) -> 
     assert_well_worded(flapping)
     assert flapping.summary == f"{steady.summary} It comes and goes: calls between are answered well."
     assert flapping.confidence is (Confidence.LIKELY if steady.confidence is Confidence.CERTAIN else steady.confidence)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reach", "owner", "said"),
+    [
+        (K.AUTH_INVALID_KEY, Scope.PROJECT, Owner.PROJECT_ADMIN, "every key of project “prod-chatbot”"),
+        (K.AUTH_INVALID_KEY, Scope.OPENAI, Owner.OPENAI, "keys of many projects at once: key refused"),
+        (K.AUTH_MISSING_SCOPE, Scope.OPENAI, Owner.OPENAI, "keys of many projects at once: scope missing"),
+        (K.AUTH_INVALID_KEY, Scope.ORGANIZATION, Owner.ORGANIZATION_OWNER, "of one organization at once"),
+        (K.AUTH_IP_NOT_ALLOWED, Scope.ORGANIZATION, KINDS[K.AUTH_IP_NOT_ALLOWED].owner, "may not be used from this machine"),
+        (K.NETWORK_TIMEOUT, Scope.OPENAI, Owner.OPENAI, "takes connections and does not answer"),
+        (K.NETWORK_TIMEOUT, Scope.MODEL, Owner.OPENAI, "calls of gpt-4o"),
+        (K.NETWORK_TIMEOUT, Scope.MONITOR, Owner.NETWORK, "no complete answer"),
+        (K.CLIENT_CONFIGURATION, Scope.MONITOR, Owner.MONITOR, "secrets of many projects"),
+    ],
+)
+def test_what_hits_many_is_told_as_one_matter_with_its_owner(kind: K, reach: Scope, owner: Owner, said: str) -> None:
+    found = diagnose(kind, replace(FULL, reach=reach, suspect=False))
+    assert found.owner is owner
+    assert said.lower() in found.summary.lower()
+    assert found.confidence is not Confidence.CERTAIN or kind is K.AUTH_IP_NOT_ALLOWED
+    assert_well_worded(found)
+    assert_well_worded(diagnose(kind, Context(reach=reach)))

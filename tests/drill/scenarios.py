@@ -1,12 +1,15 @@
-"""Forty-odd outages with what the monitor ought to make of each."""
+"""Eighty-odd outages with what the monitor ought to make of each."""
 
+import asyncio
+import socket
+import ssl
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 
 from monitor.domain.taxonomy import FailureKind, Scope
 from monitor.emulator.world import World
-from tests.drill.stage import HOST_B, ORGANIZATION_A, ORGANIZATION_B, Stage, id_of, secret_of
+from tests.drill.stage import HOST_A, HOST_B, NAMES, ORGANIZATION_A, ORGANIZATION_B, Stage, id_of, secret_of
 
 K = FailureKind
 Break = Callable[[Stage], None]
@@ -29,8 +32,16 @@ class Scenario:
     breaks: Break
     expected: tuple[Expected, ...]
     lasts: timedelta = timedelta(minutes=3)
-    models: dict[str, tuple[str, ...]] = field(default_factory=dict)
-    heals: Break | None = None
+    messages: tuple[str, ...] | None = None
+    """Why each message is sent, where it is not one for each incident and, perhaps, one that it is over."""
+    names: tuple[str, ...] = NAMES
+    """Who is watched. Of another fleet than the usual one only the keys are."""
+
+    def is_right(self, messages: tuple[str, ...]) -> bool:
+        """Whether nobody was told too little or too much."""
+        if self.messages is not None:
+            return messages == self.messages
+        return [reason for reason in messages if reason != "resolved"] == ["first"] * len(self.expected)
 
 
 def _trouble(failure: str, **where: object) -> Break:
@@ -45,6 +56,8 @@ def _one(kind: FailureKind, scope: Scope, subject: str) -> tuple[Expected, ...]:
     return (Expected(kind, scope, subject),)
 
 
+MEDIAN, WORST = 30.0, 90.0
+"""Seconds in which a cause is to be named."""
 SEEN_BY_INFERENCE = timedelta(minutes=18)
 """Limits, money and permissions show in inference alone, which is asked every 15 minutes."""
 
@@ -59,6 +72,31 @@ def _organization_limits(world: World) -> None:
     world.traffic(ORGANIZATION_B, "gpt-5", tokens=5000.0)
 
 
+def _writes(name: str, change: Callable[[str], str]) -> Break:
+    """Somebody deploys a secret with a mistake in it."""
+    return lambda stage: stage.write_secret(name, change(secret_of(name)))
+
+
+def _line(error: Callable[[], Exception], *hosts: str) -> Break:
+    return lambda stage: stage.line.broken.update(dict.fromkeys(hosts, error))
+
+
+def _unknown_name() -> Exception:
+    return socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+
+
+def _intercepted() -> Exception:
+    return ssl.SSLCertVerificationError(1, "self-signed certificate in certificate chain")
+
+
+def _everywhere(change: Callable[[World, str], None], names: tuple[str, ...] = NAMES) -> Break:
+    def breaks(stage: Stage) -> None:
+        for name in names:
+            change(stage.world, name)
+
+    return breaks
+
+
 def _no_secret(stage: Stage) -> None:
     (stage.folder / "a06-web.key").unlink()
 
@@ -66,6 +104,63 @@ def _no_secret(stage: Stage) -> None:
 def _two_at_once(stage: Stage) -> None:
     stage.world.revoke(secret_of("a01"))
     stage.world.trouble("auth.ip_not_allowed", project=id_of("b02"))
+
+
+def _no_secrets(stage: Stage) -> None:
+    for name in NAMES:
+        (stage.folder / f"{name}-web.key").unlink()
+    (stage.folder / "a03-worker.key").unlink()
+
+
+def _both_keys(stage: Stage) -> None:
+    stage.world.revoke(secret_of("a03"))
+    stage.world.revoke(secret_of("a03", "worker"))
+
+
+def _one_after_the_other(stage: Stage) -> None:
+    stage.world.revoke(secret_of("a01"))
+    stage.after(300, "trouble", failure="auth.ip_not_allowed", project=id_of("b02"))
+    stage.after(600, "trouble", failure="network.not_openai", project=id_of("a08"))
+
+
+def _money_twice(stage: Stage) -> None:
+    stage.world.trouble("quota.organization_spend", organization=ORGANIZATION_A)
+    stage.world.trouble("quota.billing_inactive", organization=ORGANIZATION_B)
+
+
+def _comes_back(minutes: int) -> Break:
+    """Over after three minutes, and there again later."""
+
+    def breaks(stage: Stage) -> None:
+        stage.world.revoke(secret_of("a01"))
+        stage.after(180, "restore", secret=secret_of("a01"))
+        stage.after(180 + 60 * minutes, "revoke", secret=secret_of("a01"))
+
+    return breaks
+
+
+def _platform_flaps(stage: Stage) -> None:
+    for turn in range(10):
+        stage.after(240 * turn, "trouble", failure="server.error", seconds=120)
+
+
+def _clock_jumps(by: timedelta) -> Break:
+    def breaks(stage: Stage) -> None:
+        stage.world.revoke(secret_of("a01"))
+        asyncio.get_running_loop().call_later(90, stage.set_clock, by)
+
+    return breaks
+
+
+def _platform_starts_again(stage: Stage) -> None:
+    stage.world.revoke(secret_of("a01"))
+    stage.after(90, "cut", seconds=10)
+
+
+def _rotation_in_order(stage: Stage) -> None:
+    new = secret_of("a04").replace("0001", "0002")
+    stage.world.rotate(secret_of("a04"), new, grace=60)
+    asyncio.get_running_loop().call_later(30, stage.write_secret, "a04", new)
 
 
 def _key_in_an_outage(stage: Stage) -> None:
@@ -79,14 +174,13 @@ def _rotation(stage: Stage) -> None:
 
 def _brown_out(stage: Stage) -> None:
     for minute in range(12):
-        stage.world.at(stage.clock.now().timestamp() + 60 * minute, "trouble", failure="server.error", share=0.08)
+        stage.after(60 * minute, "trouble", failure="server.error", share=0.08)
 
 
 def _flaps(stage: Stage) -> None:
-    now = stage.clock.now().timestamp()
     for turn in range(12):
-        stage.world.at(now + 240 * turn, "revoke", secret=secret_of("a05"))
-        stage.world.at(now + 240 * turn + 120, "restore", secret=secret_of("a05"))
+        stage.after(240 * turn, "revoke", secret=secret_of("a05"))
+        stage.after(240 * turn + 120, "restore", secret=secret_of("a05"))
 
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -126,7 +220,45 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario("secret file gone", _no_secret, _one(K.CLIENT_CONFIGURATION, Scope.KEY, "a06/web")),
     Scenario("rotation that the deployment missed", _rotation, _one(K.AUTH_INVALID_KEY, Scope.KEY, "a04/web")),
+    Scenario(
+        "a key cut short when it was pasted", _writes("a01", lambda s: s[:-9]), _one(K.AUTH_INVALID_KEY, Scope.KEY, "a01/web")
+    ),
+    Scenario(
+        "the name of a variable as key", _writes("a01", lambda _: "OPENAI_API_KEY"), _one(K.AUTH_INVALID_KEY, Scope.KEY, "a01/web")
+    ),
+    Scenario("a key with a newline at its end", _writes("a01", lambda s: s + "\r\n"), ()),
+    Scenario(
+        "a key broken over two lines",
+        _writes("a01", lambda s: s[:20] + "\n" + s[20:]),
+        _one(K.CLIENT_CONFIGURATION, Scope.KEY, "a01/web"),
+    ),
+    Scenario(
+        "the secret of another project",
+        _writes("a01", lambda _: secret_of("a02")),
+        _one(K.AUTH_WRONG_PROJECT, Scope.KEY, "a01/web"),
+    ),
+    Scenario(
+        "wrong project id after a deployment",
+        lambda stage: stage.configure(f'"{id_of("a01")}"', '"proj_DRILLother"'),
+        _one(K.AUTH_WRONG_PROJECT, Scope.KEY, "a01/web"),
+    ),
+    Scenario("a rotation in the right order", _rotation_in_order, (), timedelta(minutes=6)),
+    Scenario(
+        "back after three minutes, gone again ten later",
+        _comes_back(10),
+        _one(K.AUTH_INVALID_KEY, Scope.KEY, "a01/web"),
+        timedelta(minutes=18),
+        ("first", "resolved", "first"),
+    ),
+    Scenario(
+        "back after three minutes, gone again twenty later",
+        _comes_back(20),
+        _one(K.AUTH_INVALID_KEY, Scope.KEY, "a01/web") * 2,
+        timedelta(minutes=26),
+        ("first", "resolved", "first"),
+    ),
     # One project.
+    Scenario("both keys of a project at once", _both_keys, _one(K.AUTH_INVALID_KEY, Scope.PROJECT, "a03")),
     Scenario(
         "IP list of a project",
         _trouble("auth.ip_not_allowed", project=id_of("b02")),
@@ -188,23 +320,55 @@ SCENARIOS: tuple[Scenario, ...] = (
         _world(lambda w: w.retire_model("gpt-4-turbo-preview")),
         _one(K.ACCESS_MODEL_RETIRED, Scope.MODEL, "gpt-4-turbo-preview"),
         SEEN_BY_INFERENCE,
-        {"a00": ("gpt-4-turbo-preview",), "b00": ("gpt-4-turbo-preview",)},
     ),
     Scenario(
         "model name with a typo",
         _world(lambda w: w.models.pop("gpt-5.1")),
         _one(K.ACCESS_MODEL_NOT_FOUND, Scope.MODEL, "b05/gpt-5.1"),
         SEEN_BY_INFERENCE,
-        {"b05": ("gpt-5.1",)},
     ),
     Scenario(
         "a snapshot is not there, its alias is",
         _world(lambda w: w.models.pop("gpt-5.1-2025-11-13")),
         _one(K.ACCESS_MODEL_NOT_FOUND, Scope.MODEL, "b05/gpt-5.1-2025-11-13"),
         SEEN_BY_INFERENCE,
-        {"b05": ("gpt-5.1", "gpt-5.1-2025-11-13")},
+    ),
+    Scenario(
+        "one model overloaded",
+        _trouble("server.overloaded", model="gpt-5"),
+        _one(K.SERVER_OVERLOADED, Scope.MODEL, "gpt-5"),
+        SEEN_BY_INFERENCE,
+    ),
+    Scenario(
+        "a model taken from everybody",
+        _everywhere(lambda world, name: world.deny_model(id_of(name), "gpt-5")),
+        _one(K.ACCESS_MODEL_NOT_ALLOWED, Scope.MODEL, "gpt-5"),
+        SEEN_BY_INFERENCE,
+    ),
+    Scenario(
+        "limit lowered below one request",
+        _world(lambda w: w.throttle(id_of("a02"), "gpt-5", tokens=5)),
+        _one(K.RATE_REQUEST_TOO_LARGE, Scope.PROJECT, "a02"),
+        SEEN_BY_INFERENCE,
     ),
     # One organization.
+    Scenario(
+        "a policy of the organization",
+        _trouble("access.policy", organization=ORGANIZATION_A),
+        _one(K.ACCESS_POLICY, Scope.ORGANIZATION, ORGANIZATION_A),
+        SEEN_BY_INFERENCE,
+    ),
+    Scenario(
+        "data residency of an organization",
+        _everywhere(lambda world, name: world.region(id_of(name), "eu.api.openai.com"), NAMES[10:]),
+        _one(K.AUTH_WRONG_REGION_HOST, Scope.ORGANIZATION, ORGANIZATION_B),
+    ),
+    Scenario(
+        "two hundred projects of one organization, and not the other two hundred",
+        _trouble("auth.ip_not_allowed", organization=ORGANIZATION_A),
+        _one(K.AUTH_IP_NOT_ALLOWED, Scope.ORGANIZATION, ORGANIZATION_A),
+        names=tuple(f"{letter}{number:03}" for letter in "ab" for number in range(200)),
+    ),
     Scenario(
         "credits used up",
         _world(lambda w: w.exhaust_credit(ORGANIZATION_B)),
@@ -284,7 +448,54 @@ SCENARIOS: tuple[Scenario, ...] = (
     ),
     Scenario("every key refused by mistake", _trouble("auth.invalid_key"), _one(K.AUTH_INVALID_KEY, Scope.OPENAI, "")),
     Scenario("a slow brown-out", _brown_out, _one(K.SERVER_ERROR, Scope.OPENAI, ""), timedelta(minutes=16)),
+    Scenario(
+        "three calls in ten fail",
+        _trouble("server.error", share=0.3),
+        _one(K.SERVER_ERROR, Scope.OPENAI, ""),
+        timedelta(minutes=20),
+    ),
+    Scenario(
+        "calls fail, lists do not",
+        _trouble("server.error", endpoint="/v1/chat"),
+        _one(K.SERVER_ERROR, Scope.OPENAI, ""),
+        SEEN_BY_INFERENCE,
+    ),
+    Scenario("a platform that comes and goes", _platform_flaps, _one(K.SERVER_ERROR, Scope.OPENAI, ""), timedelta(minutes=50)),
+    Scenario("a hiccup of ten seconds", _trouble("server.error", seconds=10), (), timedelta(minutes=5)),
+    Scenario(
+        "two thousand projects at once",
+        _trouble("auth.invalid_key"),
+        _one(K.AUTH_INVALID_KEY, Scope.OPENAI, HOST_A),
+        timedelta(minutes=2),
+        names=tuple(f"a{number:04}" for number in range(2000)),
+    ),
     # Ourselves.
+    Scenario("no name is known any more", _line(_unknown_name, HOST_A, HOST_B), _one(K.NETWORK_UNREACHABLE, Scope.MONITOR, "")),
+    Scenario(
+        "one host refuses connections", _line(ConnectionRefusedError, HOST_B), _one(K.NETWORK_UNREACHABLE, Scope.MONITOR, HOST_B)
+    ),
+    Scenario("somebody reads along at one host", _line(_intercepted, HOST_B), _one(K.NETWORK_TLS, Scope.MONITOR, HOST_B)),
+    Scenario(
+        "a line that loses three in ten",
+        _world(lambda w: w.cut(share=0.3)),
+        _one(K.NETWORK_UNREACHABLE, Scope.MONITOR, ""),
+        timedelta(minutes=20),
+    ),
+    Scenario("the folder of the secrets is gone", _no_secrets, _one(K.CLIENT_CONFIGURATION, Scope.MONITOR, "")),
+    Scenario("the clock goes forward", lambda stage: stage.set_clock(timedelta(hours=2)), (), timedelta(minutes=20)),
+    Scenario("the clock goes back", lambda stage: stage.set_clock(-timedelta(hours=2)), (), timedelta(minutes=20)),
+    Scenario(
+        "the clock goes forward during an incident",
+        _clock_jumps(timedelta(hours=2)),
+        _one(K.AUTH_INVALID_KEY, Scope.KEY, "a01/web"),
+        timedelta(minutes=8),
+    ),
+    Scenario(
+        "the clock goes back during an incident",
+        _clock_jumps(-timedelta(minutes=30)),
+        _one(K.AUTH_INVALID_KEY, Scope.KEY, "a01/web"),
+        timedelta(minutes=8),
+    ),
     Scenario("our network is cut", _world(lambda w: w.cut()), _one(K.NETWORK_UNREACHABLE, Scope.MONITOR, "")),
     Scenario("our proxy answers for everybody", _trouble("network.not_openai"), _one(K.NETWORK_NOT_OPENAI, Scope.MONITOR, "")),
     Scenario(
@@ -310,6 +521,33 @@ SCENARIOS: tuple[Scenario, ...] = (
         "a dead key during an outage",
         _key_in_an_outage,
         (Expected(K.AUTH_INVALID_KEY, Scope.KEY, "a01/web"), Expected(K.SERVER_OVERLOADED, Scope.OPENAI, HOST_B)),
+    ),
+    Scenario(
+        "one after the other",
+        _one_after_the_other,
+        (
+            Expected(K.AUTH_INVALID_KEY, Scope.KEY, "a01/web"),
+            Expected(K.AUTH_IP_NOT_ALLOWED, Scope.PROJECT, "b02"),
+            Expected(K.NETWORK_NOT_OPENAI, Scope.PROJECT, "a08"),
+        ),
+        timedelta(minutes=14),
+    ),
+    Scenario(
+        "two organizations without money",
+        _money_twice,
+        (
+            Expected(K.QUOTA_ORGANIZATION_SPEND, Scope.ORGANIZATION, ORGANIZATION_A),
+            Expected(K.QUOTA_BILLING_INACTIVE, Scope.ORGANIZATION, ORGANIZATION_B),
+        ),
+        SEEN_BY_INFERENCE,
+    ),
+    Scenario(
+        "the platform starts again during an incident",
+        _platform_starts_again,
+        # Ten seconds without an answer are written down, and over before anybody was told.
+        (Expected(K.AUTH_INVALID_KEY, Scope.KEY, "a01/web"), Expected(K.NETWORK_UNREACHABLE, Scope.MONITOR, "")),
+        timedelta(minutes=8),
+        ("first",),
     ),
     Scenario("a key that comes and goes", _flaps, _one(K.AUTH_INVALID_KEY, Scope.KEY, "a05/web"), timedelta(minutes=60)),
 )

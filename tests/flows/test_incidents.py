@@ -5,7 +5,7 @@ from datetime import timedelta
 import pytest
 
 from monitor.domain.incidents import EventKind
-from monitor.domain.taxonomy import FailureKind, Scope
+from monitor.domain.taxonomy import FailureKind, Owner, Scope
 from monitor.incident_keeper import IncidentKeeper
 from monitor.store import incidents, intents, silences
 from monitor.store.intents import Intent
@@ -63,6 +63,33 @@ def test_a_new_incident_is_looked_into() -> None:
         assert record is not None
         assert EventKind.EXPERIMENT in [event.kind for event in record.events]
         assert len(one.diagnosis.evidence) > 0
+
+    perform(act)
+
+
+def test_when_all_keys_of_a_project_die_its_admin_is_told_and_the_experiments_agree() -> None:
+    async def act(stage: Stage) -> None:
+        await stage.live(minutes=5)
+        stage.world.revoke(secret_of("a03"))
+        stage.world.revoke(secret_of("a03", "worker"))
+        await stage.live(seconds=110)
+        (one,) = stage.incidents()
+        assert (one.cause.scope, one.keys, one.diagnosis.owner) == (Scope.PROJECT, ("a03/web", "a03/worker"), Owner.PROJECT_ADMIN)
+        assert "so it is this project" in one.diagnosis.cause
+        (told,) = stage.messages()
+        assert "every key of project “a03”" in told.body
+
+    perform(act)
+
+
+def test_a_refusal_of_everybody_is_not_put_down_to_the_keys_owners() -> None:
+    async def act(stage: Stage) -> None:
+        await stage.live(minutes=5)
+        stage.world.trouble("auth.invalid_key")
+        await stage.live(seconds=110)
+        (one,) = stage.incidents()
+        assert (one.cause.scope, one.diagnosis.owner) == (Scope.OPENAI, Owner.OPENAI)
+        assert "change no key" in one.diagnosis.next_step
 
     perform(act)
 

@@ -127,7 +127,8 @@ def test_at_a_limit_and_without_money_the_monitor_asks_less(play: Play) -> None:
 
 def test_a_daily_budget_is_kept_and_begins_anew_with_the_day(play: Play) -> None:
     async def scene(house: House) -> None:
-        await house.live(hours=20)
+        house.clock._start += timedelta(hours=17)
+        await house.live(hours=3)
         assert len(house.seen("checkout", ProbeKind.INFERENCE)) == 5
         await house.live(hours=2)  # past midnight
         assert len(house.seen("checkout", ProbeKind.INFERENCE)) == 9

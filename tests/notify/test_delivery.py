@@ -4,9 +4,12 @@ import json
 import sqlite3
 import time
 from collections.abc import Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from monitor.domain.alerting import CALM
+from monitor.store import intents
+from monitor.store.intents import Intent
 from tests.notify.conftest import Hook
 from tests.test_cli import KEY, api, break_it, monitor, started
 
@@ -56,6 +59,11 @@ def test_a_key_that_breaks_is_told_once_and_that_it_is_over_once(tmp_path: Path,
     break_it(api, "heal")
     break_it(api, "restore", secret=KEY)
 
+    def check_now() -> None:
+        """What the button does; waiting for the interval would take half a minute."""
+        wish = Intent(kind="probe_now", by="Ada", at=datetime.now(UTC), project="emulated")
+        intents.submit(f"sqlite:///{tmp_path}/monitor.db", wish)
+
     def told() -> list[str]:
         return [json.loads(body)["title"] for method, _, body in hook.asked if method == "POST"]
 
@@ -63,9 +71,11 @@ def test_a_key_that_breaks_is_told_once_and_that_it_is_over_once(tmp_path: Path,
         until(lambda: ("GET", "/alive") in [(method, path) for method, path, _ in hook.asked])
         until(lambda: ask(tmp_path, "SELECT 1 FROM target_states WHERE health = 'healthy' AND last_ok_at IS NOT NULL"))
         break_it(api, "revoke", secret=KEY)
+        check_now()
         until(told)
         assert told() == ["Critical · INC-1 · Key “backend” of emulated: key refused"]
         break_it(api, "restore", secret=KEY)
+        check_now()
         until(lambda: ask(tmp_path, "SELECT 1 FROM incidents WHERE resolved_at IS NOT NULL"))
         assert len(told()) == 1
         # What is over is told when it stayed so: the database is made to say that this much time has passed.

@@ -1,11 +1,13 @@
 """What a reader is told of incidents, and what becomes of what they ask for."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from zoneinfo import ZoneInfo
 
+import pandas as pd
 import pytest
 
 from monitor.domain.alerting import NotifyReason, Silence
@@ -16,7 +18,8 @@ from monitor.domain.taxonomy import FailureKind, Lane, Scope
 from monitor.store import incidents, intents, outbox, silences
 from monitor.store.engine import open_engine
 from monitor.store.outbox import NewMessage, NotSent
-from monitor.ui.format import local
+from monitor.ui.format import csv_of, local
+from monitor.ui.incidents import as_rows
 from tests.pages.conftest import FLEET, Page, Store, Visit, burning, project
 
 NASTY = "<img src=x onerror=alert(1)> **b** `c` [l](javascript:1) \"q\" 's'"
@@ -87,9 +90,17 @@ def test_open_ones_come_first_with_cause_scope_who_is_hit_and_who_mends_it(visit
     page = visit("incidents")
     assert page.html.index("of legacy: key refused") < page.html.index("Something newer")
     assert "1 incident is open, hitting 1 project." in page.text
-    assert "INC-2 · key legacy" in page.text
+    assert re.search("INC-2 · key · legacy · 31 min( [0-9]+ s)? · nobody took it yet", page.text)
     assert "The key's owner" in page.text
     assert "nobody yet" in page.text
+
+
+def test_they_are_data_too(store: Store) -> None:
+    over = incident(store, title="=1+1", resolved_at=store.now, acknowledged_by="Ada", acknowledged_at=store.now)
+    first, second = as_rows(put(store, incident(store), over))
+    assert (first["incident"], first["state"], first["MTTD s"], first["MTTR s"]) == ("INC-1", "open", 20.0, None)
+    assert (second["state"], second["taken by"], second["MTTR s"], second["projects"]) == ("over", "Ada", 31 * 60.0, "legacy")
+    assert "'=1+1" in csv_of(pd.DataFrame([first, second]))
 
 
 def test_the_usual_times_are_counted(visit: Visit, store: Store) -> None:
@@ -208,9 +219,23 @@ def test_the_timeline_tells_who_did_what(visit: Visit, store: Store) -> None:
     event = Event(store.now, EventKind.ACKNOWLEDGED, "Acknowledged.", "Ada")
     incidents.update(open_engine(store.url), one.id or 0, event, acknowledged_at=store.now, acknowledged_by="Ada")
     page = visit_one(visit, one)
-    assert "Acknowledged Ada Acknowledged." in page.text
+    assert "Acknowledged Ada Ada: Acknowledged." in page.text
     assert "Ada has taken it" in page.text
     assert "Acknowledge" not in [button.label for button in page.at.button]
+
+
+def test_many_answers_do_not_bury_what_was_done(visit: Visit, store: Store) -> None:
+    (one,) = burnt(store)
+    for number in range(30):
+        event = Event(store.now - timedelta(minutes=number), EventKind.HEALTH, f"check {number} moved")
+        incidents.update(open_engine(store.url), one.id or 0, event)
+    page = visit_one(visit, one)
+    assert [each.label for each in page.at.expander] == ["With every answer and change of health"]
+    table, whole = (each for each in page.html.split("<table") if '<th class="nw">What</th>' in each)
+    assert "of legacy: key refused" in table
+    assert "moved" not in table
+    assert "check 29 moved" in whole
+    assert "of legacy: key refused" in whole
 
 
 def test_messages_and_silences_say_why(visit: Visit, store: Store) -> None:
