@@ -134,6 +134,16 @@ WORDS: Mapping[Strength, str] = {
 """How well a change explains a failure, in words."""
 
 
+def explained(incidents: Iterable[Incident], events: Sequence[ChangeEvent]) -> dict[str, list[Incident]]:
+    """Which incidents each change explains well, by the change's sign (`dedup`)."""
+    found: dict[str, list[Incident]] = {}
+    for incident in incidents:
+        for one in ranked(incident, events):
+            if one.strength >= Strength.STRONG:
+                found.setdefault(one.event.dedup, []).append(incident)
+    return found
+
+
 # How well ---------------------------------------------------------------------------------------------------------------------
 
 _SHARES = {Reach.ELSEWHERE: 0, Reach.PART: 50, Reach.ORGANIZATION: 65, Reach.PROJECT: 80, Reach.ITSELF: 100}

@@ -2,7 +2,7 @@
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
@@ -93,6 +93,51 @@ def _twin(connection: Connection, event: ChangeEvent) -> ChangeEvent | None:
 
 _TOLD_BY_BOTH = (ChangeSource.SYNC, ChangeSource.AUDIT_LOG)
 _MOST_TWINS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeFilter:
+    """Which changes are asked for; None and empty mean any."""
+
+    project: str | None = None
+    """A project's name here. What concerns the whole organization is not left out: it concerns the project too."""
+    family: str | None = None
+    """The part of the kind before the dot: `key`, `member`, `rate_limit`, …"""
+    source: ChangeSource | None = None
+    text: str = ""
+    """Somewhere in what is told, or in who did it."""
+
+
+_ANY = ChangeFilter()
+
+
+def feed(engine: Engine, window: Window, where: ChangeFilter = _ANY, limit: int = 50, offset: int = 0) -> list[ChangeEvent]:
+    """What changed in the window, newest first, some at a time."""
+    c = change_events.c
+    query = sa.select(change_events).where(*_wanted(window, where)).order_by(c.at.desc(), c.id.desc())
+    with reading(engine) as connection:
+        return [event_of(row) for row in connection.execute(query.limit(limit).offset(offset))]
+
+
+def tally(engine: Engine, window: Window, where: ChangeFilter = _ANY) -> int:
+    """How many changes `feed` has in all."""
+    with reading(engine) as connection:
+        return int(connection.execute(sa.select(sa.func.count()).where(*_wanted(window, where))).scalar_one())
+
+
+def _wanted(window: Window, where: ChangeFilter) -> list[sa.ColumnElement[bool]]:
+    c = change_events.c
+    wanted: list[sa.ColumnElement[bool]] = [c.at >= to_ms(window.start), c.at < to_ms(window.end)]
+    if where.project is not None:
+        wanted.append(sa.or_(c.project == codec.clean(where.project), sa.and_(c.project.is_(None), c.project_id.is_(None))))
+    if where.family is not None:
+        wanted.append(c.kind.in_([kind.value for kind in ChangeKind if kind.value.partition(".")[0] == where.family]))
+    if where.source is not None:
+        wanted.append(c.source == where.source.value)
+    if where.text:
+        told = codec.clean(where.text, _MOST_LABEL) or ""
+        wanted.append(sa.or_(*(column.icontains(told, autoescape=True) for column in (c.text, c.actor, c.project, c.subject))))
+    return wanted
 
 
 def find(engine: Engine, window: Window, project: str | None = None, limit: int = 1000) -> list[ChangeEvent]:

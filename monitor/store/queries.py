@@ -4,7 +4,10 @@ Every function raises `StoreError` where the database cannot be read. Importing 
 that returns a frame does.
 """
 
+from monitor.store.changes import ChangeFilter
+from monitor.store.changes import feed as change_feed
 from monitor.store.changes import find as changes
+from monitor.store.changes import tally as change_count
 from monitor.store.covering import Covering, covering
 from monitor.store.current import asked_of, data_version, effective_config, heartbeat, keys, targets
 from monitor.store.fleet import fleet, project
@@ -47,6 +50,7 @@ from monitor.store.status import (
 from monitor.store.strips import strips
 
 __all__ = [
+    "ChangeFilter",
     "Covering",
     "EffectiveConfig",
     "EvidenceFilter",
@@ -58,6 +62,8 @@ __all__ = [
     "TargetStatus",
     "active_silences",
     "asked_of",
+    "change_count",
+    "change_feed",
     "changes",
     "check_counts",
     "costs",

@@ -17,6 +17,7 @@ import streamlit as st
 
 from monitor.config import ConfigErrors, find_config, load_settings
 from monitor.domain.alerting import Silence
+from monitor.domain.changes import ChangeEvent
 from monitor.domain.incidents import Incident, IncidentRecord
 from monitor.domain.inventory import ProbeKind
 from monitor.domain.sli import OBJECTIVE, Counts, windows
@@ -26,6 +27,7 @@ from monitor.store.engine import Engine, open_engine, parse
 from monitor.store.intents import Intent, Kind
 from monitor.store.outbox import DeliveryRow
 from monitor.store.queries import (
+    ChangeFilter,
     Covering,
     EffectiveConfig,
     EvidenceFilter,
@@ -43,7 +45,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _TICK = timedelta(seconds=5)
 DEFAULT_URL = "sqlite:///data/monitor.db"
-_KEYS: dict[Any, Any] = {Window: repr, EvidenceFilter: repr, timedelta: repr, ProbeKind: repr, Incident: repr}
+_KEYS: dict[Any, Any] = {Window: repr, EvidenceFilter: repr, ChangeFilter: repr, timedelta: repr, ProbeKind: repr, Incident: repr}
 
 
 def now() -> datetime:
@@ -316,6 +318,19 @@ def _levels(url: str, name: str, at: datetime) -> tuple[dict[timedelta, Level], 
         found = slo.levels(engine, Window.last(length, at), name).get(name)
         lately[length] = found.whole if found else Counts()
     return over, lately
+
+
+# --- changes -------------------------------------------------------------------------------------------------------------
+
+
+def change_feed(window: Window, where: ChangeFilter, limit: int = 50, offset: int = 0) -> list[ChangeEvent]:
+    """What changed, newest first."""
+    return cast("list[ChangeEvent]", _asked("change_feed", window, where, limit, offset))
+
+
+def change_count(window: Window, where: ChangeFilter) -> int:
+    """How much changed."""
+    return cast("int", _asked("change_count", window, where))
 
 
 # --- incidents -----------------------------------------------------------------------------------------------------------
