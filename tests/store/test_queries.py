@@ -440,7 +440,7 @@ FRAMES: dict[str, Callable[[Engine, str], pd.DataFrame]] = {
 NOT_FRAMES = {"asked_of", "data_version", "effective_config", "fleet", "heartbeat", "keys", "observation", "project", "targets"}
 TOLD_ELSEWHERE = {
     "incidents", "incident", "open_incidents", "similar_incidents", "deliveries", "silences", "active_silences", "waiting_intents",
-    "organization", "organizations", "key_matches", "changes", "change_feed", "change_count", "usage", "costs", "sharing",
+    "organization", "organizations", "key_matches", "changes", "change_feed", "change_count", "usage", "costs", "sharing", "covering",
 }  # fmt: skip
 """In test_incidents, test_outbox, test_intents, test_organization and test_leases."""
 
