@@ -2,7 +2,7 @@
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from monitor.domain.binding import Binding, Tried
 from monitor.domain.coverage import KeyMatch, Matched
@@ -104,8 +104,8 @@ class KeyFacts:
     same_secret: tuple[str, ...] = ()
     """Others here with the same secret or the same record, as `project/label`, sorted."""
     use: KeyUse | None = None
-    own_requests: Mapping[int, int] = field(default_factory=dict)
-    """At most so many calls the monitor itself made with it in the last 30, 60 and 90 days."""
+    own_requests: int = 0
+    """At most so many calls the monitor itself made with it in the last 30 days."""
     binding: Binding | None = None
     refuses: bool = False
     """Whether the endpoint that was asked for the binding refused at least one key."""
@@ -126,6 +126,15 @@ class KeyFacts:
     def subject(self) -> str:
         """As its scores are stored."""
         return f"key:{self.project.name}/{self.label}" if self.label is not None else f"key:{self.api_key}"
+
+    def expires_in(self, now: datetime) -> str | None:
+        """When it expires, in words; None where OpenAI names no day, or its record is not known."""
+        ends = self.record.time("expires_at") if self.record else None
+        if ends is None:
+            return None
+        days = abs(ends - now) // timedelta(days=1)
+        said = "1 day" if days == 1 else f"{days:,} days" if days else "less than a day"
+        return f"in {said}" if ends > now else f"{said} ago"
 
     @property
     def owner_type(self) -> str | None:
@@ -171,8 +180,8 @@ class Gathered:
     """By OpenAI's key id."""
     no_use: KeyUse | None = None
     """What a key that is in no usage row was used: nothing, in the time that is known. None where usage is not known."""
-    own_requests: Mapping[str, Mapping[int, int]] = field(default_factory=dict)
-    """By project's name: calls of the last 30, 60 and 90 days, made with its first key."""
+    own_requests: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    """By project's name and label: calls that the monitor itself made with the key in the last 30 days."""
     denied: Mapping[str, tuple[DeniedModel, ...]] = field(default_factory=dict)
     bindings: Mapping[tuple[str, str], Binding] = field(default_factory=dict)
 
@@ -249,7 +258,6 @@ class _Joined:
         match = self.matches.get(place)
         record = self.by_id.get(match.api_key or "") if match else None
         reading = self.reading(ItemKind.API_KEY, record.project) if record else self._why_no_record(facts, match)
-        first = facts.project.keys[0].label == key.label
         binding = self.known.bindings.get(place)
         if binding is not None and binding.fingerprint != key.fingerprint:
             binding = None  # another secret was tried
@@ -265,7 +273,7 @@ class _Joined:
             self._owner_gone(record),
             self.same.get(place, ()),
             self._use(record),
-            self.known.own_requests.get(facts.name, {}) if first else {},
+            self.known.own_requests.get(place, 0),
             binding,
             refuses=binding is not None and binding.host in self.refusing,
             only_key=len(facts.project.keys) == 1,

@@ -183,7 +183,7 @@ def _key_unused(key: KeyFacts, policy: HygienePolicy, now: datetime) -> Judgemen
 
 def _only_we(key: KeyFacts, requests: int, remedy: str) -> Judgement:
     """Whether the calls of a month may all be our own."""
-    use, own = key.use, key.own_requests.get(30, 0)
+    use, own = key.use, key.own_requests
     if use is None or key.label is None or requests > own:
         return Fine()
     if use.input_tokens > requests * _PROBE_TOKENS:
@@ -433,8 +433,9 @@ PROJECT_RULES: tuple[ProjectRule, ...] = (
     ProjectRule("no_spend_limit", 10, "no spend limit", _no_spend_limit),
     ProjectRule("no_rate_limit", 5, "no project rate limit", _no_rate_limit),
 )
-TITLES = {rule.id: rule.title for rule in (*KEY_RULES, *PROJECT_RULES)}
-WEIGHTS = {rule.id: rule.weight for rule in (*KEY_RULES, *PROJECT_RULES)}
+_ALL = [(rule.id, rule.title, rule.weight) for rule in KEY_RULES] + [(rule.id, rule.title, rule.weight) for rule in PROJECT_RULES]
+TITLES = {number: title for number, title, _ in _ALL}
+WEIGHTS = {number: weight for number, _, weight in _ALL}
 
 
 # Evaluation -----------------------------------------------------------------------------------------------------------------------

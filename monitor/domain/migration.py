@@ -1,6 +1,6 @@
 """From people's keys to service accounts: how far the organization is, and for each key the exact next step."""
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -152,23 +152,3 @@ def progress(assessed: Iterable[Assessed], organization: Organization) -> Progre
 
 def _expires(record: Item | None) -> bool | None:
     return None if record is None else record.time("expires_at") is not None
-
-
-def by_key(rotations: Iterable[Rotation]) -> Mapping[str, Rotation]:
-    """The newest rotation of each key, by fingerprint and by OpenAI's id."""
-    found: dict[str, Rotation] = {}
-    for each in rotations:
-        for side in (each.old, each.new):
-            for mark in (side.api_key, side.fingerprint):
-                if mark:
-                    found.setdefault(mark, each)
-    return found
-
-
-def countdown(key: KeyFacts, now: datetime) -> str | None:
-    """When it expires, in words; None where OpenAI names no day, or its record is not known."""
-    ends = key.record.time("expires_at") if key.record else None
-    if ends is None:
-        return None
-    days = (ends - now).days
-    return f"expired {-days - 1 or 'less than 1'} days ago" if ends <= now else f"in {days} days" if days != 1 else "in 1 day"

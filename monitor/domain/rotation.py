@@ -206,6 +206,17 @@ def rotations(
     return sorted(judged, key=lambda each: (each.began, each.old.shown), reverse=True)
 
 
+def by_key(rotations: Iterable[Rotation]) -> Mapping[str, Rotation]:
+    """The newest rotation of each key, by fingerprint and by OpenAI's id."""
+    found: dict[str, Rotation] = {}
+    for each in rotations:
+        for side in (each.old, each.new):
+            for mark in (side.api_key, side.fingerprint):
+                if mark:
+                    found.setdefault(mark, each)
+    return found
+
+
 # Recognising ----------------------------------------------------------------------------------------------------------------------
 
 
@@ -221,7 +232,7 @@ def _configured(sightings: Iterable[Sighting], records: Mapping[str, KeyRecord])
         held.sort(key=lambda each: (each.replaced_at is None, each.replaced_at or each.first_seen))
         for old, new in pairwise(held):
             record = records.get(new.api_key or "") or records.get(old.api_key or "")
-            sides = (_sighted(each, records) for each in (old, new))
+            sides = _sighted(old, records), _sighted(new, records)
             yield _Pair(record.item.project if record else None, *sides, old.replaced_at or new.first_seen, place)
 
 

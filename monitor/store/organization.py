@@ -256,7 +256,7 @@ def organization(
         gaps: list[Gap] = []
         for number, _ in known:
             items += _items(connection, number, kinds, project)
-            gaps += _gaps(connection, number, kinds, project)
+            gaps += gaps_of(connection, number, kinds, project)
     if not known:
         gaps = [Gap(kind.value, None, NO_ADMIN_KEY) for kind in kinds or ItemKind]
     ends = [at for _, at in known if at is not None]
@@ -309,7 +309,9 @@ def _parts(
     }
 
 
-def _gaps(connection: Connection, organization_id: int, kinds: Collection[ItemKind] | None, project: str | None) -> list[Gap]:
+def gaps_of(
+    connection: Connection, organization_id: int, kinds: Collection[ItemKind] | None = None, project: str | None = None
+) -> list[Gap]:
     """What could not be read, many projects' alike together."""
     p = organization_parts.c
     query = sa.select(p.part, p.reason, p.project, p.since).where(p.organization_id == organization_id, p.reason.is_not(None))

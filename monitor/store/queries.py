@@ -20,6 +20,7 @@ from monitor.store.history import (
     rate_limit_trend,
     transitions,
 )
+from monitor.store.hygiene import hygiene
 from monitor.store.incidents import find as incidents
 from monitor.store.incidents import open_ones as open_incidents
 from monitor.store.incidents import record as incident
@@ -33,6 +34,7 @@ from monitor.store.organization import names as organizations
 from monitor.store.organization import organization
 from monitor.store.organization import usage_rows as usage
 from monitor.store.outbox import log as deliveries
+from monitor.store.scores import trend as score_trend
 from monitor.store.silences import active as active_silences
 from monitor.store.silences import all_ as silences
 from monitor.store.status import (
@@ -65,6 +67,7 @@ __all__ = [
     "failure_trend",
     "fleet",
     "heartbeat",
+    "hygiene",
     "incident",
     "incidents",
     "key_matches",
