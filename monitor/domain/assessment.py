@@ -2,7 +2,7 @@
 
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
@@ -45,7 +45,7 @@ class Assessment:
     """Of the whole organization: every rule of every project and key."""
     rotations: tuple[Rotation, ...] = ()
     migrations: tuple[Migration, ...] = ()
-    progress: Progress = Progress()
+    progress: Progress = field(default_factory=Progress)
     gaps: tuple[Gap, ...] = ()
     synced_at: datetime | None = None
 

@@ -55,7 +55,7 @@ def _trial(value: str) -> Binding | None:
 
 
 def due(engine: Engine, now: datetime, every: timedelta) -> list[tuple[Place, str]]:
-    """The keys that are well and were not tried for so long, with their fingerprints; those never tried first, then the longest ago."""
+    """The keys that are well and were not tried for so long, with their fingerprints; those never tried first."""
     k, p, t = keys.c, projects.c, targets.c
     query = (
         sa.select(p.name, k.label, k.fingerprint)

@@ -15,7 +15,6 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from monitor.domain.assessment import Assessment, assessment
-from monitor.domain.coverage import KeyMatch, Matched
 from monitor.domain.health import fresh_health
 from monitor.domain.hygiene import HygienePolicy
 from monitor.domain.hygiene_facts import NO_ADMIN_KEY, DeniedModel, Gathered, KeyUse, Limits, Reading
@@ -26,7 +25,7 @@ from monitor.domain.rotation import LOOK_BACK, KeyRecord, KnownUse, Rotation, Si
 from monitor.domain.timeline import floor, from_ms, to_ms
 from monitor.store import bindings, codec, tables
 from monitor.store.engine import reading
-from monitor.store.organization import DAYS, HOURS, MINUTES, USAGE_KEPT, gaps_of
+from monitor.store.organization import DAYS, HOURS, gaps_of, matches_in
 from monitor.store.tables import DAY, PROBES, key_matches, organization_items, organization_parts, organizations, usage
 
 _WHOLE = (ItemKind.PROJECT, ItemKind.USER, ItemKind.MODEL_PERMISSIONS, ItemKind.SPEND_LIMIT)
@@ -34,6 +33,8 @@ _IDS_ONLY = (ItemKind.MEMBER, ItemKind.SERVICE_ACCOUNT)
 _READ = (*_WHOLE, *_IDS_ONLY, ItemKind.API_KEY, ItemKind.RATE_LIMIT)
 _PROBING = (PROBES[ProbeKind.INFERENCE], PROBES[ProbeKind.DENIED_MODEL])
 _MILLISECOND = timedelta(milliseconds=1)
+_BY_HOUR = timedelta(days=7)
+"""Use is looked at by the hour for no longer: a large organization's hours are millions of rows."""
 _NOT_READ = "the organization’s record of it has not been read yet"
 
 
@@ -82,7 +83,7 @@ def _key_rows(connection: Connection) -> list[_KeyRow]:
     k, p = tables.keys.c, tables.projects.c
     columns = (k.id, p.name, k.label, k.fingerprint, k.kind, k.source, k.problem, k.active, k.first_seen, k.replaced_at)
     query = sa.select(*columns).join_from(tables.keys, tables.projects, p.id == k.project_id).where(p.active == 1)
-    return [_KeyRow(*row) for row in connection.execute(query.order_by(k.id))]
+    return [_KeyRow(*tuple(row)) for row in connection.execute(query.order_by(k.id))]
 
 
 def _gathered(connection: Connection, now: datetime) -> tuple[Gathered, list[KeyRecord]]:
@@ -101,7 +102,7 @@ def _gathered(connection: Connection, now: datetime) -> tuple[Gathered, list[Key
         found,
         _readings(connection),
         _NOT_READ if _is_read(connection) else NO_ADMIN_KEY,
-        tuple(each for _, each in _matches(connection)),
+        tuple(matches_in(connection)),
         {(row.project, row.label): from_ms(row.first_seen) for row in rows},
         _limits(connection),
         use,
@@ -119,24 +120,11 @@ def _project(name: str, facts: str, keys: tuple[ApiKey, ...]) -> Project:
     return codec.project_of(name, facts, keys)
 
 
+_KINDS = {kind.value: kind for kind in KeyKind}
+
+
 def _kind(text: str) -> KeyKind:
-    return KeyKind(text) if text in KeyKind else KeyKind.UNKNOWN
-
-
-def _matches(connection: Connection) -> list[tuple[int, KeyMatch]]:
-    """Which of OpenAI's keys those configured here are, and by the row of each also those that were."""
-    m, k, p, o = key_matches.c, tables.keys.c, tables.projects.c, organizations.c
-    query = (
-        sa.select(m.key_id, k.replaced_at, p.name, k.label, m.matched, o.name, m.api_key, m.api_key_project)
-        .join_from(key_matches, tables.keys, m.key_id == k.id)
-        .join(tables.projects, p.id == k.project_id)
-        .join(organizations, o.id == m.organization_id)
-        .where(k.active == 1, k.replaced_at.is_(None))
-    )
-    return [
-        (number, KeyMatch(project, label, Matched(matched), name, key, owner))
-        for number, _, project, label, matched, name, key, owner in connection.execute(query)
-    ]
+    return _KINDS.get(text, KeyKind.UNKNOWN)
 
 
 def _own_requests(connection: Connection, now: datetime) -> dict[tuple[str, str], int]:
@@ -287,20 +275,33 @@ def _use(connection: Connection, now: datetime) -> tuple[dict[str, KeyUse], KeyU
         .where(u.organization_id.in_(sa.select(organizations.c.id)), u.width == DAY, u.start >= starts[90], u.requests > 0)
         .group_by(u.api_key, u.model)
     )
-    found: dict[str, list[Any]] = {}
-    for key, model, month, two, three, tokens, last in connection.execute(query):
-        one = found.setdefault(key, [0, 0, 0, 0, 0, set()])
-        for place, value in enumerate((month, two, three, tokens)):
-            one[place] += int(value or 0)
-        one[4] = max(one[4], last)
-        if month and model:
-            one[5].add(model)
-    used = {
-        key: KeyUse(since, until, {30: one[0], 60: one[1], 90: one[2]}, one[3], from_ms(one[4]), tuple(sorted(one[5])))
-        for key, one in found.items()
-        if key
-    }
-    return used, KeyUse(since, until)
+    found: dict[str, _Counted] = defaultdict(_Counted)
+    for row in connection.execute(query):
+        key, model, month, two, three, tokens, last = tuple(row)
+        found[key].add(model, (int(month), int(two), int(three)), int(tokens), last)
+    return {key: one.use(since, until) for key, one in found.items() if key}, KeyUse(since, until)
+
+
+class _Counted:
+    """The sums of one key over its models."""
+
+    def __init__(self) -> None:
+        self._requests = [0, 0, 0]
+        self._tokens = self._last = 0
+        self._models: set[str] = set()
+
+    def add(self, model: str, requests: tuple[int, int, int], tokens: int, last: int) -> None:
+        """Count one model's rows."""
+        self._requests = [one + more for one, more in zip(self._requests, requests, strict=True)]
+        self._tokens += tokens
+        self._last = max(self._last, last)
+        if requests[0] and model:
+            self._models.add(model)
+
+    def use(self, since: datetime, until: datetime) -> KeyUse:
+        """All of it."""
+        counts = dict(zip((30, 60, 90), self._requests, strict=True))
+        return KeyUse(since, until, counts, self._tokens, from_ms(self._last), tuple(sorted(self._models)))
 
 
 def _sum(what: Any) -> Any:
@@ -376,7 +377,7 @@ def _key_use(connection: Connection, keys: Collection[str], now: datetime, quiet
     if until is None or since is None:
         return None
     until = min(until, now)
-    turn = floor(until - min(quiet, USAGE_KEPT[MINUTES]), DAYS) if hours else until
+    turn = floor(until - min(quiet, _BY_HOUR), DAYS) if hours else until
     rows: dict[str, list[UseRow]] = defaultdict(list)
     for width, first, end in ((DAYS, floor(now - LOOK_BACK, DAYS), turn), (HOURS, turn, until)):
         if first < end:

@@ -334,6 +334,12 @@ def gaps_of(
 
 def matches(engine: Engine) -> list[KeyMatch]:
     """Which of the organization's keys the configured ones are; those that were never compared are missing."""
+    with reading(engine) as connection:
+        return matches_in(connection)
+
+
+def matches_in(connection: Connection) -> list[KeyMatch]:
+    """The same within a transaction."""
     m, k, p, o = key_matches.c, keys.c, projects.c, organizations.c
     query = (
         sa.select(p.name, k.label, m.matched, o.name, m.api_key, m.api_key_project)
@@ -343,11 +349,10 @@ def matches(engine: Engine) -> list[KeyMatch]:
         .where(k.replaced_at.is_(None))
         .order_by(p.name, k.label)
     )
-    with reading(engine) as connection:
-        return [
-            KeyMatch(project, label, Matched(matched), name, key, owner)
-            for project, label, matched, name, key, owner in connection.execute(query)
-        ]
+    return [
+        KeyMatch(project, label, Matched(matched), name, key, owner)
+        for project, label, matched, name, key, owner in connection.execute(query)
+    ]
 
 
 def usage_rows(

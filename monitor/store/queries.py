@@ -85,6 +85,7 @@ __all__ = [
     "probe_cost",
     "project",
     "rate_limit_trend",
+    "score_trend",
     "sharing",
     "silences",
     "similar_incidents",
