@@ -74,7 +74,7 @@ class HygieneKeeper:
     # Bindings -------------------------------------------------------------------------------------------------------------------
 
     async def try_bindings(self, poller: Poller) -> int:
-        """Try the next keys whose turn it is, spread over the day, and only such that are well; how many were. Raises `StoreError`."""
+        """Try the next keys whose turn it is, spread over the day and only if they are well; how many were. Raises `StoreError`."""
         now = self._clock.now()
         projects = {each.name: each for each in poller.settings.projects}
         waiting = await asyncio.to_thread(bindings.due, self._engine, now, TRY_EVERY)

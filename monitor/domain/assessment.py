@@ -49,7 +49,7 @@ class Assessment:
     gaps: tuple[Gap, ...] = ()
     synced_at: datetime | None = None
 
-    def keys(self) -> Iterator[tuple[KeyFacts, Scorecard]]:
+    def all_keys(self) -> Iterator[tuple[KeyFacts, Scorecard]]:
         """Every key with its scorecard."""
         for each in self.projects:
             yield from zip(each.keys, each.key_cards, strict=True)
@@ -147,7 +147,7 @@ def _organization(found: Assessment) -> dict[str, Any]:
             {
                 "rule": each.rule,
                 "weight": each.weight,
-                "reason": f"{each.title}: {each.broken:,} times in {len(each.projects):,} projects",
+                "reason": f"{each.title}: {_times(each.broken)} in {len(each.projects):,} of {len(found.projects):,} projects",
                 "remedy": "The lines of its projects and keys say the next step of each.",
                 "evidence": [],
                 "count": each.broken,
@@ -173,6 +173,10 @@ def _organization(found: Assessment) -> dict[str, Any]:
         },
         "synced_at": moment(found.synced_at),
     }
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def _line(kind: str, card: Scorecard, **more: Any) -> dict[str, Any]:

@@ -111,6 +111,8 @@ class KeyFacts:
     """Whether the endpoint that was asked for the binding refused at least one key."""
     only_key: bool = False
     """Whether its project has no other key here."""
+    perhaps_watched: bool = False
+    """Of a key that only OpenAI knows: whether a key configured here cannot be told from it."""
 
     @property
     def name(self) -> str:
@@ -204,7 +206,8 @@ def assembled(known: Gathered) -> Iterator[tuple[ProjectFacts, tuple[KeyFacts, .
         keys = [there.configured(facts, key) for key in project.keys]
         taken = {each.api_key for each in keys if each.api_key} | there.taken
         rest = (item for item in there.records.get(project.project_id or "", ()) if item.id not in taken)
-        keys += [there.unwatched(facts, item) for item in sorted(rest, key=lambda item: (item.name, item.id))]
+        unproven = any(each.record is None and there.may_be_any(each) for each in keys)
+        keys += [there.unwatched(facts, item, unproven) for item in sorted(rest, key=lambda item: (item.name, item.id))]
         yield facts, tuple(keys)
 
 
@@ -279,9 +282,21 @@ class _Joined:
             only_key=len(facts.project.keys) == 1,
         )
 
-    def unwatched(self, facts: ProjectFacts, record: Item) -> KeyFacts:
+    def may_be_any(self, key: KeyFacts) -> bool:
+        """Whether a key here may be one of OpenAI's that nobody could tell."""
+        match = self.matches.get((key.project.name, key.label or ""))
+        return match is None or match.matched is Matched.AMBIGUOUS
+
+    def unwatched(self, facts: ProjectFacts, record: Item, unproven: bool) -> KeyFacts:
         reading = self.reading(ItemKind.API_KEY, record.project)
-        return KeyFacts(facts, record=record, record_reading=reading, owner_gone=self._owner_gone(record), use=self._use(record))
+        return KeyFacts(
+            facts,
+            record=record,
+            record_reading=reading,
+            owner_gone=self._owner_gone(record),
+            use=self._use(record),
+            perhaps_watched=unproven,
+        )
 
     def _use(self, record: Item | None) -> KeyUse | None:
         return self.known.use.get(record.id, self.known.no_use) if record else None

@@ -267,6 +267,8 @@ def _not_bound(key: KeyFacts, policy: HygienePolicy, _: datetime) -> Judgement:
 def _key_unwatched(key: KeyFacts, _: HygienePolicy, now: datetime) -> Judgement:
     if key.label is not None:
         return Fine()
+    if key.perhaps_watched:
+        return NotKnown("it may be a key that is configured here: which of OpenAI’s keys that is could not be told")
     return Broken(
         "Nobody configured it here: when it is refused or runs out, nobody is told.",
         f"Add it under [[projects.keys]] of {key.project.name}, or delete it in {project_page(key.project, 'API keys')}.",

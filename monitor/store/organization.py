@@ -359,7 +359,6 @@ def usage_rows(
     engine: Engine,
     window: Window,
     width: timedelta,
-    *,
     project: str | None = None,
     by: Sequence[str] = ("project", "api_key", "model"),
 ) -> "pd.DataFrame":
