@@ -63,12 +63,13 @@ class Assessment:
         known = by_key(self.rotations) if known is None else known
         return known.get(key.api_key or "") or known.get(key.fingerprint or "")
 
-    def rules(self) -> list[RuleCount]:
-        """Every rule that is broken or cannot be judged somewhere, the costliest first."""
+    def rules(self, projects: Iterable[Assessed] | None = None) -> list[RuleCount]:
+        """Every rule that is broken or cannot be judged somewhere (in these projects, or in all), the costliest first."""
+        cards = [self.card] if projects is None else [each.card for each in projects]
         broken: dict[str, list[str]] = {}
-        for finding in self.card.findings:
+        for finding in (finding for card in cards for finding in card.findings):
             broken.setdefault(finding.rule, []).append(finding.project or "")
-        unknown = Counter(each.rule for each in self.card.unknown)
+        unknown = Counter(each.rule for card in cards for each in card.unknown)
         found = [
             RuleCount(rule, TITLES[rule], WEIGHTS[rule], len(broken.get(rule, ())), unknown[rule], _names(broken.get(rule, ())))
             for rule in TITLES

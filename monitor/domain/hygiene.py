@@ -169,10 +169,12 @@ def _heaviest_first(findings: Iterable[Finding]) -> tuple[Finding, ...]:
     return tuple(sorted(findings, key=lambda each: (-each.weight, each.project or "", each.key or "", each.rule)))
 
 
-def why_not(cards: Iterable[Scorecard]) -> dict[tuple[str, str], int]:
-    """What could not be judged and why, by title and reason, with how often; the most frequent first."""
-    counts: dict[tuple[str, str], int] = {}
+def why_not(cards: Iterable[Scorecard]) -> list[tuple[str, tuple[str, ...], int]]:
+    """What cannot be judged: why, which rules (by title, sorted), and how often; the most frequent first."""
+    found: dict[str, tuple[set[str], int]] = {}
     for card in cards:
         for each in card.unknown:
-            counts[each.title, each.why] = counts.get((each.title, each.why), 0) + 1
-    return dict(sorted(counts.items(), key=lambda item: (-item[1], item[0])))
+            titles, count = found.get(each.why, (set(), 0))
+            found[each.why] = (titles | {each.title}, count + 1)
+    told = [(why, tuple(sorted(titles)), count) for why, (titles, count) in found.items()]
+    return sorted(told, key=lambda each: (-each[2], each[0]))

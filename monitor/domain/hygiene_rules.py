@@ -127,7 +127,7 @@ def _key_shared(key: KeyFacts, _: HygienePolicy, now: datetime) -> Judgement:
     return Broken(
         f"The same secret is configured for {others}: their limits, costs and outages cannot be told apart.",
         f"Create a key for each project in {project_page(key.project, 'API keys')}, and put this project's own into {key.source}.",
-        (Evidence(f"{key.source} holds the same secret as {others} (…{key.tail})", now),),
+        (Evidence(f"the secret of {others} (…{key.tail}) is in {key.source} too", now),),
     )
 
 
@@ -207,7 +207,7 @@ def _key_old(key: KeyFacts, policy: HygienePolicy, now: datetime) -> Judgement:
         )
     if created is not None:
         return Fine()
-    return NotKnown(f"when it was created is not known: {_no_record(key)}")
+    return NotKnown(_no_record(key))
 
 
 def _no_expiry(key: KeyFacts, _: HygienePolicy, now: datetime) -> Judgement:
@@ -278,6 +278,10 @@ def _key_unwatched(key: KeyFacts, _: HygienePolicy, now: datetime) -> Judgement:
 
 def _no_record(key: KeyFacts) -> str:
     return key.record_reading.why
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'' if count == 1 else 's'}"
 
 
 def _days(length: timedelta) -> str:
@@ -408,7 +412,7 @@ def _no_rate_limit(facts: ProjectFacts, _: HygienePolicy, __: datetime) -> Judge
     return Broken(
         "Its limits are as high as any project’s: alone it can use up what all share.",
         remedy,
-        (Evidence(f"for {len(compared):,} models no project has more, and others have the same", reading.at),),
+        (Evidence(f"for {_counted(len(compared), 'model')} no project has more, and others have the same", reading.at),),
     )
 
 

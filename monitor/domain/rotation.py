@@ -7,7 +7,7 @@ that were refused are in no usage figure.
 import re
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from itertools import pairwise
@@ -192,9 +192,10 @@ def rotations(
 ) -> list[Rotation]:
     """Every replacement that began within `LOOK_BACK`, the newest first. `projects` gives our name for OpenAI's ids."""
     by_id = {each.item.id: each for each in records}
+    sightings = _identified(sightings, records, projects)
     found: dict[tuple[str, str], tuple[_Pair, list[Sign]]] = {}
     for sign, pairs in (
-        (Sign.CONFIGURED, _configured(sightings, by_id)),
+        (Sign.CONFIGURED, _configured(sightings)),
         (Sign.RECORD, _recorded(records)),
         (Sign.USE, _moved(records, use)),
     ):
@@ -202,7 +203,9 @@ def rotations(
             mark = (pair.old.api_key or pair.old.fingerprint or "", pair.new.api_key or pair.new.fingerprint or "")
             if now - pair.began <= LOOK_BACK and "" not in mark and mark[0] != mark[1]:
                 found.setdefault(mark, (pair, []))[1].append(sign)
-    judged = [_judged(pair, tuple(signs), sightings, by_id, use, projects, now, quiet) for pair, signs in found.values()]
+    judged = [
+        _judged(_named(pair, by_id), tuple(signs), sightings, by_id, use, projects, now, quiet) for pair, signs in found.values()
+    ]
     return sorted(judged, key=lambda each: (each.began, each.old.shown), reverse=True)
 
 
@@ -220,7 +223,21 @@ def by_key(rotations: Iterable[Rotation]) -> Mapping[str, Rotation]:
 # Recognising ----------------------------------------------------------------------------------------------------------------------
 
 
-def _configured(sightings: Iterable[Sighting], records: Mapping[str, KeyRecord]) -> Iterator[_Pair]:
+def _identified(sightings: Iterable[Sighting], records: Iterable[KeyRecord], projects: Mapping[str, str]) -> list[Sighting]:
+    """With OpenAI's id of each secret that only one key of its project ends like: one that was replaced can be compared no more."""
+    ends: dict[tuple[str | None, str], list[str]] = defaultdict(list)
+    for each in records:
+        shown = str(each.item.facts.get("redacted_value") or "").rpartition("…")[2]
+        if len(shown) == 4:
+            ends[projects.get(each.item.project or ""), shown].append(each.item.id)
+    found = []
+    for seen in sightings:
+        alike = ends.get((seen.project, (seen.fingerprint or "").partition("…")[2]), [])
+        found.append(replace(seen, api_key=alike[0]) if seen.api_key is None and len(alike) == 1 else seen)
+    return found
+
+
+def _configured(sightings: Iterable[Sighting]) -> Iterator[_Pair]:
     """A label holds another secret than before."""
     places: dict[tuple[str, str], list[Sighting]] = defaultdict(list)
     for each in sightings:
@@ -231,15 +248,24 @@ def _configured(sightings: Iterable[Sighting], records: Mapping[str, KeyRecord])
             continue
         held.sort(key=lambda each: (each.replaced_at is None, each.replaced_at or each.first_seen))
         for old, new in pairwise(held):
-            record = records.get(new.api_key or "") or records.get(old.api_key or "")
-            sides = _sighted(old, records), _sighted(new, records)
-            yield _Pair(record.item.project if record else None, *sides, old.replaced_at or new.first_seen, place)
+            yield _Pair(None, _sighted(old), _sighted(new), old.replaced_at or new.first_seen, place)
 
 
-def _sighted(seen: Sighting, records: Mapping[str, KeyRecord]) -> Side:
-    record = records.get(seen.api_key or "")
-    owner = record.item.facts.get("owner_type") if record else None
-    return Side(seen.fingerprint, seen.api_key, record.item.name if record else None, seen.first_seen, seen.kind, owner)
+def _sighted(seen: Sighting) -> Side:
+    return Side(seen.fingerprint, seen.api_key, None, seen.first_seen, seen.kind)
+
+
+def _named(pair: _Pair, records: Mapping[str, KeyRecord]) -> _Pair:
+    """With what OpenAI calls both sides, and whose they are."""
+
+    def told(side: Side) -> Side:
+        record = records.get(side.api_key or "")
+        owner = record.item.facts.get("owner_type") if record else None
+        return replace(side, name=record.item.name, owner_type=owner) if record else side
+
+    record = records.get(pair.new.api_key or "") or records.get(pair.old.api_key or "")
+    project = record.item.project if record else pair.project_id
+    return replace(pair, project_id=project, old=told(pair.old), new=told(pair.new))
 
 
 _NUMBERED = re.compile(r"[\s._-]*(?:v?\d{1,8}|\d{4}-\d\d(?:-\d\d)?|old|new|neu|alt|rotated|copy)$")

@@ -93,8 +93,8 @@ def not_judged(cards: Iterable[Scorecard], most: int = 40) -> None:
     if not told:
         blocks.show('<span class="soft">Every rule could be judged.</span>')
         return
-    rows = [(escape(capital(title)), escape(capital(why)), number(count)) for (title, why), count in list(told.items())[:most]]
-    blocks.table([("Rule", "nw"), ("Why nobody can tell", ""), ("How often", "r")], rows)
+    rows = [(escape(capital(why)), escape(capital(", ".join(titles))), number(count)) for why, titles, count in told[:most]]
+    blocks.table([("Why nobody can tell", ""), ("Rules", ""), ("Judgements", "r")], rows)
     if len(told) > most:
         blocks.show(f'<span class="soft">and {plural(len(told) - most, "more reason")}</span>')
 

@@ -78,27 +78,24 @@ def story(row: KeyRow, found: Assessment, now: datetime, zone: tzinfo, *, silent
 def _head(row: KeyRow, now: datetime, zone: tzinfo, *, silent: bool) -> None:
     """The verdict in a sentence, and what is known of the key."""
     key, card, status = row
-    health = row.health(silent=silent)
+    health, name = row.health(silent=silent), f"{row.facts.project.name}/{row.facts.name}"
     if key.label is None:
-        said, css = f"Nobody watches {key.name}: OpenAI lists it, and it is configured nowhere here.", "degraded"
+        said, css = f"Nobody watches {name}: OpenAI lists it, and it is configured nowhere here.", "degraded"
     elif silent:
-        said, css = f"Nothing is known of {key.name} while the poller is silent.", "unknown"
+        said, css = f"Nothing is known of {name} while the poller is silent.", "unknown"
     elif health is Health.FAILING:
-        said, css = f"{key.name} does not work: {row.wrong or 'no reason is known'}.", "failing"
+        said, css = f"{name} does not work: {row.wrong or 'no reason is known'}.", "failing"
     elif health is Health.UNKNOWN:
-        said, css = f"{key.name} has no fresh answer.", "unknown"
+        said, css = f"{name} has no fresh answer.", "unknown"
     else:
-        said, css = f"{key.name} works.", "degraded" if card.findings and card.grade not in ("A", "B") else "ok"
+        said, css = f"{name} works.", "degraded" if card.findings and card.grade not in ("A", "B") else "ok"
     broken = f"{plural(len(card.findings), 'rule')} broken" if card.findings else "no rule broken"
-    score = f", {card.score} of 100" if card.score is not None else ""
+    score = f"{card.score} of 100, " if card.score is not None else "Not graded: no rule can be judged; "
     ends, expiry = row.time("expires_at"), key.expires_in(now)
     runs_out = f" It {'expires' if ends > now else 'expired'} {expiry}." if ends and expiry else ""
-    then = f"Grade {card.grade}{score}; {broken}.{runs_out}"
-    name = f"{key.project.name}/{key.name}"
     blocks.show(
         f'<div class="verdict" role="status"><span class="{css}">{escape(said)}</span>'
-        f'<span class="then">{escape(then)}</span></div>'
-        f'<div class="head"><span class="big">{hygiene.grade(card)}{escape(name)}</span>{lamp(health)}</div>'
+        f'<span class="then">{hygiene.grade(card)} {escape(f"{score}{broken}.{runs_out}")} {lamp(health)}</span></div>'
     )
     _facts(row, now, zone, status)
 

@@ -120,7 +120,7 @@ if chosen:
         blocks.empty("No rule is broken.", "What could not be judged is listed below.")
 else:
     blocks.heading("Worst rules", "weight times how often it is broken; each leads to those that break it")
-    broken = [each for each in found.rules() if each.broken]
+    broken = [each for each in found.rules(shown) if each.broken]
     if broken:
         hygiene.rule_table(broken, filters.window_name())
     else:
@@ -137,7 +137,7 @@ else:
     else:
         blocks.empty("No project fits these filters.", "Choose any grade, any rule, all owners and environments.")
     blocks.heading("By owner", "the lowest score first")
-    hygiene.owner_table(found.projects, filters.window_name())
+    hygiene.owner_table(shown, filters.window_name())
 
 names = {each.name for each in shown}
 moving = [each for each in found.migrations if each.project in names]

@@ -68,7 +68,7 @@ def named(row: KeyRow) -> tuple[str, bool, str]:
 
 
 ORDERS: dict[str, Callable[[KeyRow], Any]] = {
-    "Worst first": lambda row: (-health_of(row).rank, score_of(row), named(row)),
+    "Worst first": lambda row: (-max(health_of(row).rank, Health.UNKNOWN.rank), score_of(row), named(row)),
     "Lowest score first": lambda row: (score_of(row), named(row)),
     "By project": named,
     "First to expire": lambda row: (row.time("expires_at") or _FAR, named(row)),

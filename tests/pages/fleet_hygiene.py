@@ -72,7 +72,11 @@ def filled(store: Store, *, admin: bool = True) -> Store:
         limit = {"model": "gpt-4o", "max_requests_per_1_minute": 500}
         record.project(
             "proj_checkout",
-            api_key("key_old", "proj_checkout", **person | {"name": "backend", "created_at": at["old"]}),
+            api_key(
+                "key_old",
+                "proj_checkout",
+                **person | {"name": "backend", "created_at": at["old"], "redacted_value": "sk-…old1"},
+            ),
             api_key("key_new", "proj_checkout", **robot | {"name": "backend", "created_at": at["young"], "expires_at": at["far"]}),
             Item(ItemKind.SERVICE_ACCOUNT, "sa_1", "proj_checkout", {"name": "checkout-robot"}),
             Item(ItemKind.RATE_LIMIT, "proj_checkout/rl", "proj_checkout", limit),
