@@ -236,7 +236,7 @@ class _Joined:
 
     def project(self, project: Project) -> ProjectFacts:
         number = project.project_id
-        missing = Reading(None, "the project's id is not configured, so its record cannot be found")
+        missing = Reading(None, "the project’s id is not configured, so its record cannot be found")
         readings = {kind: self.reading(kind, number) if number else missing for kind in _OF_PROJECT}
         listed = self.reading(ItemKind.PROJECT, None)
         readings[ItemKind.PROJECT] = listed if number else missing
@@ -306,10 +306,10 @@ class _Joined:
         if listed.at is None:
             return listed
         if match is None:
-            return Reading(None, "it has not been compared with the organization's keys yet")
+            return Reading(None, "it has not been compared with the organization’s keys yet")
         if match.matched is Matched.AMBIGUOUS:
-            return Reading(None, "several of OpenAI's keys look like it, and which one it is cannot be told")
-        return Reading(None, "none of the organization's keys looks like it")
+            return Reading(None, "several of OpenAI’s keys look like it, and which one it is cannot be told")
+        return Reading(None, "none of the organization’s keys looks like it")
 
     def _owner_gone(self, record: Item | None) -> str | None:
         """Where OpenAI itself says that the owner has access, nothing is concluded from lists."""
