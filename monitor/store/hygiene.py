@@ -347,7 +347,8 @@ def _sightings(connection: Connection, rows: Iterable[_KeyRow], now: datetime) -
     for name, label, interval, *state in connection.execute(query):
         folded = codec.state_of(state)
         health[name, label] = (fresh_health(folded, timedelta(milliseconds=interval), now), folded)
-    matched = dict(connection.execute(sa.select(key_matches.c.key_id, key_matches.c.api_key)).tuples().all())
+    pairs = connection.execute(sa.select(key_matches.c.key_id, key_matches.c.api_key))
+    matched: dict[int, str | None] = dict(pairs.all())
     found = []
     for row in rows:
         present = row.replaced_at is None

@@ -29,7 +29,7 @@ def record(engine: Engine, at: datetime, found: Mapping[str, tuple[int, tuple[st
     newest = sa.select(s.subject, sa.func.max(s.at).label("at")).group_by(s.subject).subquery()
     query = sa.select(s.subject, s.score).join_from(newest, scores, sa.and_(s.subject == newest.c.subject, s.at == newest.c.at))
     with reading(engine) as connection:
-        before = dict(connection.execute(query).tuples().all())
+        before = dict(connection.execute(query).all())
     now = to_ms(at)
     rows = [
         (subject, now, score, codec.dumps(list(rules)))
@@ -49,7 +49,7 @@ def trend(engine: Engine, subject: str, window: Window) -> "pd.DataFrame":
     What it was when the window began comes first, at the window's start.
     """
     s = scores.c
-    mine = s.subject == subject[:_MOST_SUBJECT]
+    mine = s.subject == (codec.clean(subject, _MOST_SUBJECT) or "")
     start, end = to_ms(window.start), to_ms(window.end)
     before = sa.select(sa.func.max(s.at)).where(mine, s.at <= start).scalar_subquery()
     query = sa.select(s.at, s.score, s.findings).where(mine, sa.or_(s.at == before, sa.and_(s.at > start, s.at < end)))
