@@ -31,18 +31,22 @@ class KeyUse:
     """From here on usage is known …"""
     until: datetime
     """… up to here."""
-    requests: Mapping[int, int] = field(default_factory=dict)
-    """Of the last 30, 60 and 90 days before `until`."""
+    requests: int = 0
+    """Of the last 30 days."""
     input_tokens: int = 0
     """Of the last 30 days."""
     last_at: datetime | None = None
-    """The last day (UTC) with a request; None where there is none in what is known."""
+    """The last day (UTC) with a request; None where there is none in what is known, or in 90 days."""
     models: tuple[str, ...] = ()
     """Of the last 30 days, sorted."""
 
     def days(self) -> int:
         """For how many whole days usage is known."""
         return max((self.until - self.since).days, 0)
+
+    def quiet(self, days: int) -> bool:
+        """Whether there was no request in so many days, at most 90."""
+        return self.last_at is None or self.last_at < self.until - timedelta(days=days + 1)
 
 
 @dataclass(frozen=True, slots=True)

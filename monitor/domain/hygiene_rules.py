@@ -172,13 +172,13 @@ def _key_unused(key: KeyFacts, policy: HygienePolicy, now: datetime) -> Judgemen
     if not known:
         return Fine() if key.label is None and used_at else NotKnown(f"its use is known for {use.days()} days only")
     for days in known:
-        if use.requests.get(days, 0) == 0:
+        if use.quiet(days):
             return Broken(
                 f"OpenAI counted no call of it in {days} days.",
                 remedy,
                 (Evidence(f"no usage since {use.until - timedelta(days=days):%Y-%m-%d}", use.until),),
             )
-    return _only_we(key, use.requests.get(30, 0), remedy) if policy.unused_after <= timedelta(days=30) else Fine()
+    return _only_we(key, use.requests, remedy) if policy.unused_after <= timedelta(days=30) else Fine()
 
 
 def _only_we(key: KeyFacts, requests: int, remedy: str) -> Judgement:

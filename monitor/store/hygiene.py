@@ -1,6 +1,6 @@
-"""What the rules of hygiene and the rotations are judged by, read for all projects at once or for one.
+"""What the rules of hygiene and the rotations are judged by, read for all projects at once.
 
-Two thousand projects are read in well under a second: what many rows say alike is parsed once, and usage is summed by the database.
+What many rows say alike is parsed once, and usage is summed by the database.
 """
 
 import json
@@ -38,18 +38,14 @@ _BY_HOUR = timedelta(days=7)
 _NOT_READ = "the organization’s record of it has not been read yet"
 
 
-def hygiene(engine: Engine, now: datetime, policy: HygienePolicy, project: str | None = None) -> Assessment:
-    """The scorecards, rotations and migration of every project, or of one by its name here.
+def hygiene(engine: Engine, now: datetime, policy: HygienePolicy) -> Assessment:
+    """The scorecards, rotations and migration of every project. Raises `StoreError`.
 
-    Raises `StoreError`. Of one project nothing is compared with others but shared secrets and rate limits.
+    Of a large organization it takes a second: pages and keepers ask seldom. How a project stands is in `scores`.
     """
     with reading(engine) as connection:
         known, records = _gathered(connection, now)
-        if project is not None:
-            known = replace(known, projects=tuple(each for each in known.projects if each.name == project))
-            ids = {each.project_id for each in known.projects}
-            records = [each for each in records if each.item.project in ids]
-        turned = _rotations(connection, known, records, now, policy, project)
+        turned = _rotations(connection, known, records, now, policy)
         gaps = _gaps(connection)
     return assessment(known, turned, policy, now, gaps)
 
@@ -268,17 +264,18 @@ def _use(connection: Connection, now: datetime) -> tuple[dict[str, KeyUse], KeyU
         return {}, None
     until = min(until, now)
     u = usage.c
-    starts = {days: to_ms(until - timedelta(days=days)) // DAY * DAY for days in (30, 60, 90)}
-    sums = [_sum(sa.case((u.start >= start, u.requests), else_=0)) for start in starts.values()]
+    month, quarter = (to_ms(until - timedelta(days=days)) // DAY * DAY for days in (30, 90))
+    lately = u.start >= month
+    sums = [_sum(sa.case((lately, column), else_=0)) for column in (u.requests, u.input_tokens)]
     query = (
-        sa.select(u.api_key, u.model, *sums, _sum(sa.case((u.start >= starts[30], u.input_tokens), else_=0)), sa.func.max(u.start))
-        .where(u.organization_id.in_(sa.select(organizations.c.id)), u.width == DAY, u.start >= starts[90], u.requests > 0)
+        sa.select(u.api_key, u.model, *sums, sa.func.max(u.start))
+        .where(u.organization_id.in_(sa.select(organizations.c.id)), u.width == DAY, u.start >= quarter, u.requests > 0)
         .group_by(u.api_key, u.model)
     )
     found: dict[str, _Counted] = defaultdict(_Counted)
     for row in connection.execute(query):
-        key, model, month, two, three, tokens, last = tuple(row)
-        found[key].add(model, (int(month), int(two), int(three)), int(tokens), last)
+        key, model, requests, tokens, last = tuple(row)
+        found[key].add(model, int(requests), int(tokens), last)
     return {key: one.use(since, until) for key, one in found.items() if key}, KeyUse(since, until)
 
 
@@ -286,22 +283,20 @@ class _Counted:
     """The sums of one key over its models."""
 
     def __init__(self) -> None:
-        self._requests = [0, 0, 0]
-        self._tokens = self._last = 0
+        self._requests = self._tokens = self._last = 0
         self._models: set[str] = set()
 
-    def add(self, model: str, requests: tuple[int, int, int], tokens: int, last: int) -> None:
+    def add(self, model: str, requests: int, tokens: int, last: int) -> None:
         """Count one model's rows."""
-        self._requests = [one + more for one, more in zip(self._requests, requests, strict=True)]
+        self._requests += requests
         self._tokens += tokens
         self._last = max(self._last, last)
-        if requests[0] and model:
+        if requests and model:
             self._models.add(model)
 
     def use(self, since: datetime, until: datetime) -> KeyUse:
         """All of it."""
-        counts = dict(zip((30, 60, 90), self._requests, strict=True))
-        return KeyUse(since, until, counts, self._tokens, from_ms(self._last), tuple(sorted(self._models)))
+        return KeyUse(since, until, self._requests, self._tokens, from_ms(self._last), tuple(sorted(self._models)))
 
 
 def _sum(what: Any) -> Any:
@@ -312,9 +307,9 @@ def _sum(what: Any) -> Any:
 
 
 def _rotations(
-    connection: Connection, known: Gathered, records: list[KeyRecord], now: datetime, policy: HygienePolicy, project: str | None
+    connection: Connection, known: Gathered, records: list[KeyRecord], now: datetime, policy: HygienePolicy
 ) -> list[Rotation]:
-    rows = [row for row in _key_rows(connection) if project is None or row.project == project or row.replaced_at is None]
+    rows = _key_rows(connection)
     turned = {
         (row.project, row.label) for row in rows if row.replaced_at is not None and now - from_ms(row.replaced_at) <= LOOK_BACK
     }
@@ -329,8 +324,7 @@ def _rotations(
     held = [row for row in rows if row.project in touched or row.replaced_at is None]
     seen = _sightings(connection, held, now)
     use = _key_use(connection, [each.item.id for each in concerned], now, policy.quiet_before_delete)
-    found = rotations(seen, concerned, use, names, now, policy.quiet_before_delete)
-    return [each for each in found if project is None or each.project == project]
+    return rotations(seen, concerned, use, names, now, policy.quiet_before_delete)
 
 
 def _sightings(connection: Connection, rows: Iterable[_KeyRow], now: datetime) -> list[Sighting]:

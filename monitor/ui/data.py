@@ -340,6 +340,12 @@ def score_trend(subject: str, window: Window) -> "pd.DataFrame":
     return _table("score_trend", subject, window)
 
 
+def score(subject: str, at: datetime) -> int | None:
+    """The newest score of a project or key, as it was stored last; None where it was never judged."""
+    found = score_trend(subject, Window.last(timedelta(hours=1), at))
+    return int(found["score"].iloc[-1]) if len(found) else None
+
+
 def usage(window: Window, project: str) -> "pd.DataFrame":
     """What OpenAI counted by the day for one project (OpenAI's id), by key and model."""
     return _table("usage", window, timedelta(days=1), project, ("api_key", "model"))

@@ -9,6 +9,7 @@ import pandas as pd
 from monitor.domain.assessment import Assessment, RuleCount, worst_first
 from monitor.domain.health import Health
 from monitor.domain.hygiene import GRADES, UNGRADED, Evidence, Finding, Scorecard, why_not
+from monitor.domain.hygiene import grade as letter_of
 from monitor.domain.hygiene_facts import KeyFacts
 from monitor.domain.hygiene_rules import KEY_RULES, Assessed
 from monitor.domain.migration import Migration, Progress, Stage
@@ -43,10 +44,15 @@ HOW = (
 
 def grade(card: Scorecard | None, href: str = "") -> str:
     """The letter of a scorecard with its score; with `href`, from `link`, it leads there."""
-    letter = card.grade if card else UNGRADED
-    tip = "not judged" if card is None or card.score is None else f"{card.score} of 100"
-    badge = f'<span class="grade {letter if letter != UNGRADED else ""}" title="{tip}">{letter}</span>'
-    return f'<a href="{href}" target="_self">{badge}</a>' if href else badge
+    return badge(card.score if card else None, href)
+
+
+def badge(score: int | None, href: str = "") -> str:
+    """The letter of a score."""
+    letter = letter_of(score)
+    tip = "not judged" if score is None else f"{score} of 100"
+    shown = f'<span class="grade {letter if score is not None else ""}" title="{tip}">{letter}</span>'
+    return f'<a href="{href}" target="_self">{shown}</a>' if href else shown
 
 
 def key_address(key: KeyFacts) -> str:

@@ -29,8 +29,8 @@ def draw_state() -> None:
     silent = data.silent(at)
     keys = {key.label: key for key in data.keys(at, name)}
     targets = data.targets(at, name)
-    judged = data.hygiene(at).project(name)
-    badge = hygiene.grade(judged.card, link("hygiene", project=name)) if judged else ""
+    score = data.score(f"project:{name}", at)
+    badge = hygiene.badge(score, link("hygiene", project=name)) if score is not None else ""
     blocks.project_head(found, at, zone, filters.window_name(), badge, silent=silent)
     panels.project_strip(name, window, zone)
     going_on = data.open_incidents(name)

@@ -62,10 +62,9 @@ def record(**facts: Any) -> Item:
     return Item(ItemKind.API_KEY, "key_1", "proj_a", {name: value for name, value in (good | facts).items() if value is not None})
 
 
-def use(
-    month: int = 900, two: int = 900, three: int = 900, days: int = 95, tokens: int = 90_000, models: tuple[str, ...] = ()
-) -> KeyUse:
-    return KeyUse(NOW - days * DAY, NOW, {30: month, 60: two, 90: three}, tokens, NOW - DAY, models)
+def use(month: int = 900, last: float | None = 1, days: int = 95, tokens: int = 90_000, models: tuple[str, ...] = ()) -> KeyUse:
+    """`month` calls in 30 days, the last one `last` days ago, in usage that is known for `days`."""
+    return KeyUse(NOW - days * DAY, NOW, month, tokens, NOW - last * DAY if last is not None else None, models)
 
 
 HOST = "https://api.openai.com/v1"
@@ -129,18 +128,18 @@ KEYS: list[tuple[str, dict[str, Any], type[Broken | Fine | NotKnown] | None, str
     ("several_workloads", {"label": None}, None, ""),
     ("key_unused", {"record": record(last_used_at=ago(45))}, Broken, "45 days"),
     ("key_unused", {"record": record(last_used_at=ago(29))}, Fine, ""),
-    ("key_unused", {"use": use(0, 5, 5)}, Broken, "in 30 days"),
-    ("key_unused", {"use": use(0, 0, 5)}, Broken, "in 60 days"),
-    ("key_unused", {"use": use(0, 0, 0)}, Broken, "in 90 days"),
-    ("key_unused", {"use": use(0, 0, 0, days=40)}, Broken, "in 30 days"),
-    ("key_unused", {"use": use(0, 0, 0, days=20)}, NotKnown, "20 days only"),
+    ("key_unused", {"use": use(0, 45)}, Broken, "in 30 days"),
+    ("key_unused", {"use": use(0, 75)}, Broken, "in 60 days"),
+    ("key_unused", {"use": use(0, None)}, Broken, "in 90 days"),
+    ("key_unused", {"use": use(0, None, days=40)}, Broken, "in 30 days"),
+    ("key_unused", {"use": use(0, None, days=20)}, NotKnown, "20 days only"),
     ("key_unused", {"use": use(900, tokens=7_200), "own_requests": 1_000}, Broken, "Only this monitor"),
     ("key_unused", {"use": use(900, tokens=90_000), "own_requests": 1_000}, Fine, ""),
     ("key_unused", {"use": use(1_100, tokens=9_900), "own_requests": 1_000}, Fine, ""),
     ("key_unused", {"use": None}, NotKnown, "usage of the organization"),
     ("key_unused", {"use": None, "label": None}, Fine, ""),  # nobody here uses it, so its last use is somebody's
     ("key_unused", {"use": None, "label": None, "record": record(last_used_at=None)}, NotKnown, "usage"),
-    ("key_unused", {"use": use(0, 0, 0), "record": record(created_at=ago(10))}, Fine, ""),
+    ("key_unused", {"use": use(0, None), "record": record(created_at=ago(10))}, Fine, ""),
     ("key_unused", NOT_THERE, NotKnown, "admin key"),
     ("key_old", {"record": record(created_at=ago(181))}, Broken, "181 days old; 180 days are allowed"),
     ("key_old", {"record": record(created_at=ago(179))}, Fine, ""),

@@ -67,7 +67,7 @@ def filled(store: Store, *, admin: bool = True) -> Store:
         }
         at = {
             name: seconds(now - days * DAY)
-            for name, days in (("old", 400), ("young", 3), ("used", 0), ("stale", 70), ("far", -200))
+            for name, days in (("old", 400), ("young", 3), ("used", 0), ("stale", 70.5), ("far", -200))
         }
         limit = {"model": "gpt-4o", "max_requests_per_1_minute": 500}
         record.project(

@@ -41,8 +41,8 @@ def watched(store: Store, *projects: Project, at: Any = NOW, ago: timedelta = ti
     store.writer.record([answer("ok", check.target, NOW - ago / 2) for check in known.checks], NOW)
 
 
-def judged(store: Store, name: str | None = None, policy: HygienePolicy = POLICY) -> Assessment:
-    return queries.hygiene(store.pages, NOW, policy, name)
+def judged(store: Store, policy: HygienePolicy = POLICY) -> Assessment:
+    return queries.hygiene(store.pages, NOW, policy)
 
 
 def the_key(store: Store) -> KeyFacts:
@@ -113,7 +113,7 @@ def test_use_is_summed_by_the_database(store: Store) -> None:
     record.used([("key_1", "gpt-4o", 3 * DAY, 5), ("key_1", "o3", 40 * DAY, 7), ("key_1", "o3", 80 * DAY, 9)])
     use = the_key(store).use
     assert use is not None
-    assert use.requests == {30: 5, 60: 12, 90: 21}
+    assert (use.requests, use.last_at) == (5, (NOW - 3 * DAY).replace(hour=0))
     assert (use.input_tokens, use.models, use.days()) == (500, ("gpt-4o",), 95)
 
 
@@ -126,7 +126,7 @@ def test_a_key_in_no_usage_row_was_not_used_as_long_as_usage_is_known(store: Sto
     record.used([("key_9", "gpt-4o", 3 * DAY, 5)])
     nothing = the_key(store).use
     assert nothing is not None
-    assert nothing.requests == {}
+    assert (nothing.requests, nothing.last_at) == (0, None)
     assert "OpenAI counted no call of it in 90 days." in {each.reason for each in judged(store).card.findings}
 
 
@@ -197,8 +197,7 @@ def test_a_quiet_old_key_is_safe_to_delete_and_without_usage_not_known(store: St
     record.used([("key_1", "gpt-4o", 5 * DAY, 70), ("key_2", "gpt-4o", 2 * HOUR, 9)])
     [turn] = judged(store).rotations
     assert turn.light is Light.SAFE, turn.reasons
-    assert judged(store, "shop").rotations == (turn,)
-    assert judged(store, policy=HygienePolicy(quiet_before_delete=7 * DAY)).rotations[0].light is Light.WAIT
+    assert judged(store, HygienePolicy(quiet_before_delete=7 * DAY)).rotations[0].light is Light.WAIT
 
 
 def test_a_label_of_another_project_that_holds_the_old_secret_and_is_refused_is_a_straggler(store: Store) -> None:
