@@ -477,6 +477,56 @@ def _health(word: str) -> str:
 
 
 @app.command()
+def scorecard(
+    project: Annotated[list[str] | None, typer.Option(help="Only this project; may be given several times.")] = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """How well keys and projects are kept: a grade for each, the rules that are broken, and the next step.
+
+    JSON is one object a line: the organization, then each project followed by its keys.
+    """
+    from monitor.domain.assessment import lines, worst_first
+    from monitor.store import queries
+
+    with _reading(config) as (engine, loaded):
+        found = queries.hygiene(engine, SystemClock().now(), loaded.settings.hygiene.policy)
+    unknown = set(project or ()) - {each.name for each in found.projects}
+    if unknown:
+        _refuse(f"There is no project {', '.join(sorted(unknown))}. `monitor status` lists them.")
+    if as_json:
+        for line in lines(found, project or ()):
+            _line(line)
+        return
+    if not project:
+        done = found.progress
+        score = "nothing can be judged yet" if found.card.score is None else f"{found.card.score} of 100"
+        accounts = f"{done.service_accounts:,} of {done.keys:,} keys belong to service accounts"
+        out.print(f"organization: grade {found.card.grade}, {score}; {accounts}")
+    table = Table("project", "key", "grade", "score", "broken, the heaviest first", "not known", box=None, pad_edge=False)
+    for each in sorted(found.projects, key=worst_first):
+        if project and each.name not in project:
+            continue
+        for card in (each.card, *each.key_cards):
+            about_key = card is not each.card
+            broken = [finding.title for finding in card.findings if about_key or finding.key is None]
+            table.add_row(
+                "" if about_key else escape(each.name),
+                escape(card.key or "") if about_key else "",
+                card.grade,
+                "" if card.score is None else str(card.score),
+                escape(", ".join(broken)),
+                str(len(card.unknown) or ""),
+            )
+    out.print(table if found.projects else "No project is configured.")
+    for name in project or ():
+        one = found.project(name)
+        for finding in one.card.findings if one else ():
+            where = "/".join(part for part in (finding.project, finding.key) if part)
+            out.print(escape(f"\n{where}: {finding.reason}\n  → {finding.remedy}"))
+
+
+@app.command()
 def doctor(as_json: Json = False, config: Config = None) -> None:
     """Configuration, secrets, network path, database, clock: what is wrong, and the fix. Exit code 2 when something is."""
     from monitor import doctor as examination

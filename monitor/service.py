@@ -106,6 +106,7 @@ def store_of(settings: Settings) -> "Iterator[Engine]":
 
 async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
     """Poll until a signal says stop (or, with `die_with_stdin`, the parent is gone). Raises `StoreError` where it cannot begin."""
+    from monitor.hygiene_keeper import HygieneKeeper
     from monitor.incident_keeper import IncidentKeeper
     from monitor.notify.outbox import Teller
     from monitor.openai_api.client import scrub_environment
@@ -145,6 +146,7 @@ async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
                 asyncio.create_task(keeper.run(poller)),
                 asyncio.create_task(organizations.run(poller)),
                 asyncio.create_task(_notify(poller, loaded.secrets, teller, engine)),
+                asyncio.create_task(HygieneKeeper(engine, leading, SystemClock()).run(poller)),
             ]
             if die_with_stdin:
                 keepers.append(asyncio.create_task(_stop_with_parent(stop)))

@@ -368,3 +368,24 @@ def test_check_tells_that_a_dead_key_is_configured_twice(house: Path, api: str) 
     causes = {line["project"]: line["diagnosis"]["cause"] for line in reversed(lines(done)) if line["diagnosis"]}
     assert "The same key is configured for copy/backend too" in causes["emulated"]
     assert "The same key is configured for emulated/backend too" in causes["copy"]
+
+
+def test_scorecard_grades_projects_and_keys(house: Path) -> None:
+    assert monitor("scorecard", cwd=house).returncode == 2  # nothing there yet, and it says so
+    assert monitor("poll", "--once", cwd=house).returncode == 0
+    told = lines(monitor("scorecard", "--json", cwd=house))
+    assert [line["kind"] for line in told] == ["organization", "project", "key"]
+    for line in told:
+        assert {"score", "grade", "findings", "unknown"} <= set(line)
+    key = told[2]
+    assert (key["project"], key["key"], key["watched"]) == ("emulated", "backend", True)
+    assert "admin key" in {each["rule"]: each["why"] for each in key["unknown"]}["no_expiry"]
+    shown = monitor("scorecard", "--project", "emulated", cwd=house)
+    assert (shown.returncode, "backend" in shown.stdout) == (0, True)
+    assert [line["kind"] for line in lines(monitor("scorecard", "--json", "--project", "emulated", cwd=house))] == [
+        "project",
+        "key",
+    ]
+    wrong = monitor("scorecard", "--project", "nobody", cwd=house)
+    assert (wrong.returncode, "There is no project nobody" in wrong.stderr) == (2, True)
+    assert KEY not in monitor("scorecard", "--json", cwd=house).stdout

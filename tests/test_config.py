@@ -1,5 +1,6 @@
 """Settings: what is read from where, and what every wrong file is told."""
 
+import json
 import os
 import pickle
 import re
@@ -21,6 +22,7 @@ from monitor.config import (
     find_config,
     findings,
     format_duration,
+    hygiene_policy,
     inventory,
     load_settings,
     open_secrets,
@@ -29,6 +31,7 @@ from monitor.config import (
     secret_errors,
 )
 from monitor.domain.health import HealthPolicy
+from monitor.domain.hygiene import HygienePolicy
 from monitor.domain.inventory import KeyKind, ProbeKind
 from tests.conftest import ROOT
 from tests.rights import as_somebody_else, open_folder
@@ -118,7 +121,7 @@ def test_the_example_names_every_setting_with_its_default(load) -> None:
     uncommented = re.sub(r"(?m)^#(?=[a-z_\[])", "", text)
     raw = tomllib.loads(uncommented)
     written, default = load(uncommented), load(ONE_PROJECT)
-    for field in ("database_url", "demo", "intervals", "poller", "dashboard", "metrics", "retention", "health", "slo"):
+    for field in ("database_url", "demo", "intervals", "poller", "dashboard", "metrics", "retention", "health", "slo", "hygiene"):
         assert getattr(written, field) == getattr(default, field), field
         value = raw["monitor"][field]
         if isinstance(value, dict):
@@ -872,3 +875,26 @@ def test_two_thousand_projects_load_in_reasonable_time(load) -> None:
         f'[[projects]]\nname = "p{n}"\nproject_id = "proj_{n}"\nmodels = ["a", "b", "c", "d", "e"]{keys}' for n in range(2000)
     )
     assert len(load(text).projects) == 2000
+
+
+def test_the_policy_of_hygiene_is_read_and_its_mistakes_are_told(load) -> None:
+    text = '[monitor.hygiene]\nmax_age = "90d"\nproduction = ["live"]\ntry_binding = false\n' + ONE_PROJECT
+    policy = load(text).hygiene.policy
+    assert (policy.max_age, policy.production, policy.try_binding) == (timedelta(days=90), ("live",), False)
+    assert policy.expiry_notice == HygienePolicy().expiry_notice
+    for line, said in (
+        ('max_age = "10s"', "monitor.hygiene.max_age: must be between 1h and 3650d"),
+        ('unused_after = "91d"', "monitor.hygiene.unused_after: must be between 1d and 90d"),
+        ("production = [1]", "monitor.hygiene.production[0]"),
+        ("try_binding = 1", "monitor.hygiene.try_binding: must be true or false"),
+        ("colour = 1", "monitor.hygiene.colour: is not a known setting"),
+    ):
+        with pytest.raises(ConfigErrors, match=re.escape(said)):
+            load(f"[monitor.hygiene]\n{line}\n" + ONE_PROJECT)
+
+
+def test_the_policy_comes_back_from_what_was_stored_of_it(load) -> None:
+    stored = load('[monitor.hygiene]\nmax_age = "90d"\n' + ONE_PROJECT).redacted()["hygiene"]
+    assert hygiene_policy(json.loads(json.dumps(stored))).max_age == timedelta(days=90)
+    for odd in (None, [], {"max_age": 5}, {"colour": 1}):
+        assert hygiene_policy(odd) == HygienePolicy()

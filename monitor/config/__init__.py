@@ -10,6 +10,7 @@ from monitor.config.settings import (
     Budget,
     ChannelSettings,
     DashboardSettings,
+    HygieneSettings,
     IntervalOverrides,
     Intervals,
     KeySettings,
@@ -22,6 +23,7 @@ from monitor.config.settings import (
     RouteSettings,
     Settings,
     SyncSettings,
+    hygiene_policy,
 )
 from monitor.config.values import format_duration, parse_duration
 from monitor.config.watched import (
@@ -43,6 +45,7 @@ __all__ = [
     "ConfigFinding",
     "ConfigWatcher",
     "DashboardSettings",
+    "HygieneSettings",
     "IntervalOverrides",
     "Intervals",
     "KeySettings",
@@ -62,6 +65,7 @@ __all__ = [
     "find_config",
     "findings",
     "format_duration",
+    "hygiene_policy",
     "inventory",
     "is_loopback",
     "load_settings",

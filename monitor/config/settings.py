@@ -5,7 +5,17 @@ from dataclasses import replace
 from datetime import time, timedelta
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, StrictFloat, StrictInt, model_validator
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    ConfigDict,
+    Field,
+    StrictBool,
+    StrictFloat,
+    StrictInt,
+    ValidationError,
+    model_validator,
+)
 
 from monitor.config.values import (
     Address,
@@ -22,15 +32,18 @@ from monitor.config.values import (
     Patience,
     Pause,
     Port,
+    Quiet,
     Reminder,
     SecretRef,
     Slug,
     TimeOfDay,
+    Unused,
     Wait,
     Words,
     wrong,
 )
 from monitor.domain.health import HealthPolicy
+from monitor.domain.hygiene import HygienePolicy
 from monitor.domain.inventory import ProbeKind
 from monitor.domain.redact import redact
 from monitor.domain.sli import OBJECTIVE
@@ -108,6 +121,33 @@ class SloSettings(Table):
 
     objective: Annotated[StrictFloat, Field(ge=0.5, lt=1)] = OBJECTIVE
     """The part of the valid checks that shall be good."""
+
+
+_HYGIENE = HygienePolicy()
+
+
+class HygieneSettings(Table):
+    """When a key is too old, too near its end, or not needed; what each means stands in `HygienePolicy`."""
+
+    max_age: Age = _HYGIENE.max_age
+    expiry_notice: Age = _HYGIENE.expiry_notice
+    unused_after: Unused = _HYGIENE.unused_after
+    quiet_before_delete: Quiet = _HYGIENE.quiet_before_delete
+    production: tuple[Words, ...] = _HYGIENE.production
+    try_binding: StrictBool = _HYGIENE.try_binding
+
+    @property
+    def policy(self) -> HygienePolicy:
+        """As the rules take it."""
+        return HygienePolicy(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+def hygiene_policy(said: object) -> HygienePolicy:
+    """The policy of a stored `[monitor.hygiene]`; the default where another version of the program wrote it otherwise."""
+    try:
+        return HygieneSettings.model_validate(said if isinstance(said, dict) else {}).policy
+    except ValidationError:
+        return HygienePolicy()
 
 
 class Budget(Table):
@@ -312,6 +352,7 @@ class MonitorTable(Table):
     retention: Retention = Retention()
     health: HealthSettings = HealthSettings()
     slo: SloSettings = SloSettings()
+    hygiene: HygieneSettings = HygieneSettings()
 
     @model_validator(mode="after")
     def _ports_differ(self) -> Self:

@@ -22,6 +22,7 @@ _COUNTS = frozenset(
         "input_tokens",
         "output_tokens",
         "cached_tokens",
+        "score",
     }
 )
 _NUMBERS = frozenset(

@@ -275,7 +275,7 @@ def organization(
         gaps: list[Gap] = []
         for number, _ in known:
             items += _items(connection, number, kinds, project)
-            gaps += _gaps(connection, number, kinds, project)
+            gaps += gaps_of(connection, number, kinds, project)
     if not known:
         gaps = [Gap(kind.value, None, NO_ADMIN_KEY) for kind in kinds or ItemKind]
     ends = [at for _, at in known if at is not None]
@@ -334,7 +334,9 @@ def _parts(
     }
 
 
-def _gaps(connection: Connection, organization_id: int, kinds: Collection[ItemKind] | None, project: str | None) -> list[Gap]:
+def gaps_of(
+    connection: Connection, organization_id: int, kinds: Collection[ItemKind] | None = None, project: str | None = None
+) -> list[Gap]:
     """What could not be read, many projects' alike together."""
     p = organization_parts.c
     query = sa.select(p.part, p.reason, p.project, p.since).where(p.organization_id == organization_id, p.reason.is_not(None))
@@ -357,6 +359,12 @@ def _gaps(connection: Connection, organization_id: int, kinds: Collection[ItemKi
 
 def matches(engine: Engine) -> list[KeyMatch]:
     """Which of the organization's keys the configured ones are; those that were never compared are missing."""
+    with reading(engine) as connection:
+        return matches_in(connection)
+
+
+def matches_in(connection: Connection) -> list[KeyMatch]:
+    """The same within a transaction."""
     m, k, p, o = key_matches.c, keys.c, projects.c, organizations.c
     query = (
         sa.select(p.name, k.label, m.matched, o.name, m.api_key, m.api_key_project)
@@ -366,18 +374,16 @@ def matches(engine: Engine) -> list[KeyMatch]:
         .where(k.replaced_at.is_(None))
         .order_by(p.name, k.label)
     )
-    with reading(engine) as connection:
-        return [
-            KeyMatch(project, label, Matched(matched), name, key, owner)
-            for project, label, matched, name, key, owner in connection.execute(query)
-        ]
+    return [
+        KeyMatch(project, label, Matched(matched), name, key, owner)
+        for project, label, matched, name, key, owner in connection.execute(query)
+    ]
 
 
 def usage_rows(
     engine: Engine,
     window: Window,
     width: timedelta,
-    *,
     project: str | None = None,
     by: Sequence[str] = ("project", "api_key", "model"),
 ) -> "pd.DataFrame":

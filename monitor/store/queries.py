@@ -24,6 +24,7 @@ from monitor.store.history import (
     rate_limit_trend,
     transitions,
 )
+from monitor.store.hygiene import hygiene
 from monitor.store.incidents import find as incidents
 from monitor.store.incidents import open_ones as open_incidents
 from monitor.store.incidents import record as incident
@@ -37,6 +38,7 @@ from monitor.store.organization import names as organizations
 from monitor.store.organization import organization
 from monitor.store.organization import usage_rows as usage
 from monitor.store.outbox import log as deliveries
+from monitor.store.scores import trend as score_trend
 from monitor.store.silences import active as active_silences
 from monitor.store.silences import all_ as silences
 from monitor.store.status import (
@@ -74,6 +76,7 @@ __all__ = [
     "failure_trend",
     "fleet",
     "heartbeat",
+    "hygiene",
     "incident",
     "incidents",
     "key_matches",
@@ -91,6 +94,7 @@ __all__ = [
     "probe_cost",
     "project",
     "rate_limit_trend",
+    "score_trend",
     "sharing",
     "silences",
     "similar_incidents",

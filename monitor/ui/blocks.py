@@ -409,8 +409,8 @@ NO_STRIP = '<div class="strip"><i class="none" style="flex:1" title="no data"></
 # --- one project -----------------------------------------------------------------------------------------------------------
 
 
-def project_head(project: ProjectStatus, now: datetime, zone: tzinfo, window: str, *, silent: bool) -> None:
-    """Name, state, six lamps, facts."""
+def project_head(project: ProjectStatus, now: datetime, zone: tzinfo, window: str, badge: str = "", *, silent: bool) -> None:
+    """Name, state, six lamps, facts. `badge` is ready HTML, shown with the state."""
     health = Health.UNKNOWN if silent else project.health
     wrong = what_is_wrong(project)
     about = f"{wrong}, {since(project.since, now, zone)}" if wrong and project.since else wrong
@@ -440,7 +440,8 @@ def project_head(project: ProjectStatus, now: datetime, zone: tzinfo, window: st
     told = "".join(f"<span><b>{name}</b>{escape(value)}</span>" for name, value in facts if value)
     tags = "".join(f'<span class="tag flag">{escape(FINDINGS.get(found, words(found)))}</span>' for found in project.findings)
     show(
-        f'<div class="head"><span class="big">{escape(project.name)}</span>{lamp(health)}<span>{escape(about)}</span>{tags}</div>'
+        f'<div class="head"><span class="big">{escape(project.name)}</span>{lamp(health)}{badge}'
+        f"<span>{escape(about)}</span>{tags}</div>"
         f'<div class="lamps">{"".join(cells)}</div><div class="facts">{told}</div>'
     )
 

@@ -75,6 +75,35 @@ def remaining(frame: pd.DataFrame, window: Window, step: timedelta, zone: tzinfo
     return figure
 
 
+def usage(frame: pd.DataFrame, window: Window, zone: tzinfo) -> go.Figure:
+    """Calls a day, stacked by model: `start, model, requests`. Days are UTC's, as OpenAI counts."""
+    figure = _figure(window, zone, "calls a day")
+    totals = frame.groupby("model")["requests"].sum().sort_values(ascending=False)
+    colours = list(SERIES.values())
+    for number, model in enumerate(totals.index):
+        part = frame[frame["model"] == model].groupby("start")["requests"].sum().reset_index()
+        colour = colours[number % len(colours)]
+        _bars(figure, part["start"], part["requests"], timedelta(days=1), zone, str(model), colour, "%{y:,}")
+    figure.update_layout(barmode="stack", showlegend=True)
+    return figure
+
+
+def score(frame: pd.DataFrame, window: Window, zone: tzinfo) -> go.Figure:
+    """A score over time: `start, score`; it holds until it changes."""
+    figure = _figure(window, zone, "score")
+    figure.add_scatter(
+        x=_local(frame["start"], zone),
+        y=frame["score"].to_numpy(),
+        mode="lines",
+        line={"color": SERIES["main"], "width": 1.9, "shape": "hv"},
+        hovertemplate="%{y}",
+        name="score",
+    )
+    figure.update_yaxes(range=[0, 104])
+    figure.update_layout(height=190)
+    return figure
+
+
 def lag(frame: pd.DataFrame, window: Window, step: timedelta, zone: tzinfo) -> go.Figure:
     """How late checks started."""
     figure = _figure(window, zone, "seconds late, 99th percentile")

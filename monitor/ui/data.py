@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import streamlit as st
 
-from monitor.config import ConfigErrors, find_config, load_settings
+from monitor.config import ConfigErrors, find_config, hygiene_policy, load_settings
 from monitor.domain.alerting import Silence
+from monitor.domain.assessment import Assessment
 from monitor.domain.changes import ChangeEvent
+from monitor.domain.hygiene import HygienePolicy
 from monitor.domain.incidents import Incident, IncidentRecord
 from monitor.domain.inventory import ProbeKind
 from monitor.domain.sli import OBJECTIVE, Counts, windows
@@ -331,6 +333,55 @@ def change_feed(window: Window, where: ChangeFilter, limit: int = 50, offset: in
 def change_count(window: Window, where: ChangeFilter) -> int:
     """How much changed."""
     return cast("int", _asked("change_count", window, where))
+
+
+# --- hygiene -------------------------------------------------------------------------------------------------------------
+
+_QUICK = timedelta(seconds=0.1)
+_judging: dict[str, timedelta] = {}
+"""How long judging everything took last."""
+
+
+def policy() -> HygienePolicy:
+    """What the poller's configuration asks of keys; the default where it says nothing."""
+    config = effective_config()
+    return hygiene_policy(config.text.get("hygiene") if config else None)
+
+
+def hygiene(at: datetime) -> Assessment:
+    """The scorecards of everything. They change slowly: judged once a minute, of a large fleet once in five. Not to be changed."""
+    url = database_url()
+    step = timedelta(minutes=1) if _judging.get(url, timedelta()) < _QUICK else timedelta(minutes=5)
+    return _hygiene(url, floor(at, step), policy())
+
+
+@st.cache_resource(ttl=300, max_entries=4, show_spinner=False, hash_funcs={HygienePolicy: repr})
+def _hygiene(url: str, at: datetime, asked: HygienePolicy) -> Assessment:
+    began = time.monotonic()
+    found = queries.hygiene(_engine(url), at, asked)
+    _judging[url] = timedelta(seconds=time.monotonic() - began)
+    return found
+
+
+def score_trend(subject: str, window: Window) -> "pd.DataFrame":
+    """The score of the organization, a project or a key, whenever it changed."""
+    return _table("score_trend", subject, window)
+
+
+def score(subject: str, at: datetime) -> int | None:
+    """The newest score of a project or key, as it was stored last; None where it was never judged."""
+    found = score_trend(subject, Window.last(timedelta(hours=1), at))
+    return int(found["score"].iloc[-1]) if len(found) else None
+
+
+def usage(window: Window, project: str) -> "pd.DataFrame":
+    """What OpenAI counted by the day for one project (OpenAI's id), by key and model."""
+    return _table("usage", window, timedelta(days=1), project, ("api_key", "model"))
+
+
+def changes_of(name: str, window: Window) -> list[ChangeEvent]:
+    """What changed for one project, newest first."""
+    return cast("list[ChangeEvent]", _asked("changes", window, name))
 
 
 # --- incidents -----------------------------------------------------------------------------------------------------------

@@ -3,7 +3,7 @@
 import streamlit as st
 
 from monitor.store.queries import EvidenceFilter
-from monitor.ui import blocks, charts, data, filters, incidents, levels, panels
+from monitor.ui import blocks, charts, data, filters, hygiene, incidents, levels, panels
 from monitor.ui.format import link, viewer_zone
 
 blocks.guard()
@@ -29,7 +29,9 @@ def draw_state() -> None:
     silent = data.silent(at)
     keys = {key.label: key for key in data.keys(at, name)}
     targets = data.targets(at, name)
-    blocks.project_head(found, at, zone, filters.window_name(), silent=silent)
+    score = data.score(f"project:{name}", at)
+    badge = hygiene.badge(score, link("hygiene", project=name)) if score is not None else ""
+    blocks.project_head(found, at, zone, filters.window_name(), badge, silent=silent)
     panels.project_strip(name, window, zone)
     going_on = data.open_incidents(name)
     incidents.open_ones(going_on, at, zone, filters.window_name(), silent=silent)
