@@ -4,6 +4,7 @@ Every function raises `StoreError` where the database cannot be read. Importing 
 that returns a frame does.
 """
 
+from monitor.store.catalogue import find as catalogues
 from monitor.store.changes import find as changes
 from monitor.store.current import asked_of, data_version, effective_config, heartbeat, keys, targets
 from monitor.store.fleet import fleet, project
@@ -56,6 +57,7 @@ __all__ = [
     "TargetStatus",
     "active_silences",
     "asked_of",
+    "catalogues",
     "changes",
     "check_counts",
     "costs",
