@@ -1,6 +1,5 @@
 """The state of the emulated platform, the verbs that change it, and the order in which a request is judged."""
 
-import datetime
 import functools
 import inspect
 import itertools
@@ -8,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date as calendar_day
 from typing import Any, TypeVar
 
 from monitor.emulator.administration import ADMINISTRATION_VERBS, Administration
@@ -243,7 +243,7 @@ class World:
     def announce_shutdown(self, model: str, date: str | None = None) -> None:
         """The list tells on which day the model will be shut down; without `date` that it will not."""
         if date is not None:
-            datetime.date.fromisoformat(date)
+            calendar_day.fromisoformat(date)
         self._model(model).shutdown_date = date
 
     def throttle(

@@ -6,10 +6,11 @@ Most projects are listed the same, and hear of a new model within the same hour:
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from datetime import date, timedelta
 from functools import lru_cache
 from hashlib import blake2b
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import sqlalchemy as sa
@@ -124,12 +125,11 @@ class CatalogueWriter:
             model=news.change.model,
             after=from_ms(last if last is not None else before[number].at),
             dedup=f"{mark}{to_ms(first.at)}",
-            **_owner(names, register),
         )
-        events.write(connection, self._engine, [event])
+        events.write(connection, self._engine, [replace(event, **_owner(names, register))])
 
 
-def _owner(names: Sequence[str], register: Register) -> dict[str, str | None]:
+def _owner(names: Sequence[str], register: Register) -> dict[str, Any]:
     """Whose event it is: one project's, or everybody's."""
     if len(names) != 1:
         return {"project": None, "project_id": None}

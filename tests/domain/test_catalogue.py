@@ -53,13 +53,16 @@ def test_an_id_that_is_none_or_may_be_a_secret_is_left_out(name: Any) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["gpt-4o-mini-2024-07-18", "ft:gpt-4o-mini-2024-07-18:acme::abc123", "o3", "text-embedding-3-large", "chatgpt-4o-latest"]
+    "name",
+    ["gpt-4o-mini-2024-07-18", "ft:gpt-4o-mini-2024-07-18:acme::abc123", "o3", "text-embedding-3-large", "chatgpt-4o-latest"],
 )
 def test_the_names_that_openai_gives_are_ids(name: str) -> None:
     assert read(listed({"id": name})) == Catalogue({name: None})
 
 
-@pytest.mark.parametrize("day", [0, 20270601, 1811808000, "soon", "2027-13-01", "2027-06-01T00:00:00Z", "20270601", "２０２７-06-01", {}, []])
+@pytest.mark.parametrize(
+    "day", [0, 20270601, 1811808000, "soon", "2027-13-01", "2027-06-01T00:00:00Z", "20270601", "２０２７-06-01", {}, []]
+)
 def test_a_day_that_is_none_is_not_announced(day: Any) -> None:
     assert read(listed({"id": "gpt-4o", "shutdown_date": day})) == Catalogue({"gpt-4o": None})
 
@@ -83,7 +86,8 @@ def test_what_differs_between_two_lists() -> None:
         "OpenAI announced the shutdown of warned for 2027-06-01",
     ]
     assert [each.kind for each in changes(before, after)] == [
-        ChangeKind.MODEL_DELISTED, ChangeKind.MODEL_SHUTDOWN, ChangeKind.MODEL_LISTED, ChangeKind.MODEL_SHUTDOWN, ChangeKind.MODEL_SHUTDOWN
+        ChangeKind.MODEL_DELISTED, ChangeKind.MODEL_SHUTDOWN, ChangeKind.MODEL_LISTED,
+        ChangeKind.MODEL_SHUTDOWN, ChangeKind.MODEL_SHUTDOWN,
     ]  # fmt: skip
 
 

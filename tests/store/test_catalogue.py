@@ -161,9 +161,10 @@ def test_a_batch_that_was_not_committed_is_recorded_again(store: Store, monkeypa
     def broken(*_: object) -> None:
         raise StoreError(Problem.OTHER, "disk full")
 
-    with monkeypatch.context() as patched, pytest.raises(StoreError):
+    with monkeypatch.context() as patched:
         patched.setattr("monitor.store.record.meta.bump", broken)
-        listed(store, NEW, "checkout", at=START + HOUR)
+        with pytest.raises(StoreError):
+            listed(store, NEW, "checkout", at=START + HOUR)
     assert events(store) == []
     listed(store, NEW, "checkout", at=START + HOUR)
     assert len(events(store)) == 1
