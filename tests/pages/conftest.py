@@ -27,6 +27,7 @@ PAGES = {
     "incidents": "fleet/incidents.py",
     "keys": "access/keys.py",
     "models": "access/models.py",
+    "deadlines": "access/deadlines.py",
     "rate_limits": "limits/rate_limits.py",
     "evidence": "system/evidence.py",
     "monitor": "system/monitor.py",
