@@ -67,7 +67,8 @@ def _windows(connection: Connection) -> Iterator[MaintenanceWindow]:
     newest = sa.select(effective_config.c.text).order_by(effective_config.c.id.desc()).limit(1)
     said = connection.execute(newest).scalar()
     config = json.loads(said) if said else {}
-    for each in config.get("maintenance") or () if isinstance(config, dict) else ():
+    told = config.get("maintenance") if isinstance(config, dict) else None
+    for each in told if isinstance(told, list) else ():
         if isinstance(each, dict) and (window := _window(each)) is not None:
             yield window
 

@@ -79,7 +79,7 @@ elif every:
 else:
     more = (
         "<br>Expiry of keys, admin keys and certificates, and spend limits, need an admin key: name one in "
-        "<code>monitor.toml</code> under <code>[[organizations]]</code>. Model shutdowns and the ends of silences are known without one."
+        "<code>monitor.toml</code> under <code>[[organizations]]</code>. Model shutdowns and the ends of silences need none."
     )
     blocks.empty(
         "Nothing on the list.",
