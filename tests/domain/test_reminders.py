@@ -78,6 +78,10 @@ def test_a_day_that_wanders_back_is_not_told_anew_and_one_that_moved_is() -> Non
     assert decide(deadline(9, mark="key_1 moved"), ROUTE, told_near, (), NOW).send
 
 
+QUIET = deadline(kind=DeadlineKind.SILENCE_END)
+EAR = Route(channel="c", min_severity=Severity.INFO)
+
+
 @pytest.mark.parametrize(
     ("one", "route", "quiet", "reason"),
     [
@@ -95,9 +99,9 @@ def test_a_day_that_wanders_back_is_not_told_anew_and_one_that_moved_is() -> Non
         (deadline(1), Route(channel="c", min_severity=Severity.CRITICAL), (), R.DEADLINE),
         (deadline(projects=(), owner=None, environments=()), Route(channel="c", owners=("team-b",)), (), R.DEADLINE),
         (deadline(projects=()), Route(channel="c", owners=("team-b",)), (), R.NOT_ROUTED),
-        (deadline(kind=DeadlineKind.SILENCE_END), ROUTE, (), R.BELOW_SEVERITY),
-        (deadline(kind=DeadlineKind.SILENCE_END, begins=NOW - HOUR), Route(channel="c", min_severity=Severity.INFO), (), R.TOO_SOON),
-        (deadline(kind=DeadlineKind.SILENCE_END, begins=NOW - 3 * DAY), Route(channel="c", min_severity=Severity.INFO), (), R.DEADLINE),
+        (QUIET, ROUTE, (), R.BELOW_SEVERITY),
+        (replace(QUIET, begins=NOW - HOUR), EAR, (), R.TOO_SOON),
+        (replace(QUIET, begins=NOW - 3 * DAY), EAR, (), R.DEADLINE),
     ],
 )  # fmt: skip
 def test_who_is_told(one: Deadline, route: Route, quiet: tuple[Quiet, ...], reason: NotifyReason) -> None:

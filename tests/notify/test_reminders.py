@@ -62,7 +62,9 @@ def keys(engine: Engine, **ahead: float) -> None:
     acme = OrganizationWriter(engine, "acme", NOW)
     for name, days in ahead.items():
         facts = {"name": "backend", "expires_at": int((NOW + days * DAY).timestamp())}
-        acme.save(ItemKind.API_KEY, f"proj_{name}", NOW, [Item(ItemKind.API_KEY, f"key_{name}", f"proj_{name}", facts)], lambda *_: [])
+        acme.save(
+            ItemKind.API_KEY, f"proj_{name}", NOW, [Item(ItemKind.API_KEY, f"key_{name}", f"proj_{name}", facts)], lambda *_: []
+        )
     acme.synced(NOW)
 
 

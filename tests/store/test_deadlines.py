@@ -30,7 +30,11 @@ K = DeadlineKind
 
 @pytest.fixture
 def acme(store: Store) -> OrganizationWriter:
-    watched = (project("checkout", ("gpt-4o", "gpt-5")), project("search", ("gpt-5",), owner="team-b"), project("anon", project_id=None))
+    watched = (
+        project("checkout", ("gpt-4o", "gpt-5")),
+        project("search", ("gpt-5",), owner="team-b"),
+        project("anon", project_id=None),
+    )
     store.writer.sync_inventory(inventory(*watched), NOW - DAY)
     return OrganizationWriter(store.engine, "acme", NOW)
 
@@ -101,7 +105,7 @@ def test_what_is_used_though_nobody_named_it_counts_where_it_goes(store: Store, 
     assert ("search", "gpt-3") not in found
     assert [each.model for each in queries.model_access(store.pages, NOW, "search")] == ["gpt-3", "gpt-4o", "gpt-5"]
     shutdowns = [each for each in queries.deadlines(store.pages, NOW).deadlines if each.kind is K.MODEL_SHUTDOWN]
-    assert [(each.owner, each.projects) for each in shutdowns] == [("team-a", ("checkout",)), ("team-b", ("search",))]
+    assert [(each.owner, each.projects) for each in shutdowns] == [("team-b", ("search",)), ("team-a", ("checkout",))]
 
 
 def test_every_kind_of_deadline_is_read(store: Store, acme: OrganizationWriter) -> None:
