@@ -73,7 +73,7 @@ def _of(access: Access, today: date) -> Iterator[AccessFinding]:
 
 def _made(kind: AccessFindingKind, access: Access, severity: Severity, sentence: str, remedy: str) -> AccessFinding:
     by_policy = kind not in (_K.LISTED_BUT_REFUSED, _K.NEEDED_BUT_REFUSED, _K.NEEDED_NOT_LISTED)
-    sure = access.ruling.sure or not by_policy
+    sure = access.ruling.sure or access.policy is Policy.UNKNOWN or not by_policy
     if not sure:
         sentence += f" Not certain: {access.ruling.why}."
     return AccessFinding(kind, access, severity, sentence, remedy, Confidence.CERTAIN if sure else Confidence.POSSIBLE)

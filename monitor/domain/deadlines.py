@@ -277,13 +277,13 @@ def _models(facts: Facts, now: datetime) -> Iterator[Deadline]:
             by_owner[access.owner].append(access)
         for owner, who in by_owner.items():
             known = [access.use for access in who if access.use is not None]
-            asked = f"about {sum(use.requests for use in known):,.0f} requests a day" if known else "how much is not known"
+            asked = f"about {sum(use.requests for use in known):,.0f} requests a day" if known else "how many is not known"
             names = [access.project for access in who]
             needs = sum(access.need is Need.REQUIRED for access in who)
             yield Deadline(
                 kind=DeadlineKind.MODEL_SHUTDOWN,
                 at=moment(each.day),
-                title=f"{each.model} is shut down",
+                title=f"model {each.model} is shut down",
                 mark=f"{DeadlineKind.MODEL_SHUTDOWN}:{each.model}:{owner or ''}:{each.day}",
                 breaks=f"Calls of {each.model} by {_named(names)} are refused ({asked}).",
                 next_step=f"Move {_named(names)} to the successor named on platform.openai.com/docs/deprecations.",

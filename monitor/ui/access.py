@@ -99,7 +99,7 @@ def findings_table(found: Sequence[AccessFinding], window: str) -> None:
     rows = []
     for each in found:
         about = each.access
-        sure = "" if each.confidence is Confidence.CERTAIN else f'<small class="soft">{each.confidence.value}</small>'
+        sure = "" if each.confidence is Confidence.CERTAIN else f'<br><small class="soft">{each.confidence.value}</small>'
         word = {Severity.CRITICAL: "critical", Severity.WARNING: "warning", Severity.INFO: "to know"}[each.severity]
         proof = blocks.raw_answers(window, project=about.project, model=about.model) if about.probed.at else ""
         rows.append(
@@ -134,7 +134,7 @@ def models_table(accesses: Iterable[Access], window: str) -> None:
         rows.append(
             (
                 f'<a class="mono" href="{link("models", model=model, window=window)}" target="_self">{escape(model)}</a>',
-                escape(kinds[0]) if kinds else '<span class="soft">neither, as far as its name tells</span>',
+                escape(kinds[0]) if kinds else MISSING,
                 f"{len(needed):,}" if needed else MISSING,
                 f"{usable:,}" if needed else MISSING,
                 f"{sum(each.need is Need.DENIED for each in those) or MISSING}",

@@ -145,7 +145,7 @@ def table(found: Sequence[Deadline], told: Told, channels: bool | None, now: dat
         )
     columns = [
         ("When", "nw"),
-        ("What", "what4"),
+        ("What", ""),
         ("Whose", ""),
         ("What breaks", "said4"),
         ("Next step", "said4"),

@@ -89,6 +89,6 @@ else:
 if calendar.open_questions:
     blocks.heading("What cannot be said", "and why")
     shown = calendar.open_questions[:12]
-    items = "".join(f"<li>{escape(question)}</li>" for question in shown)
-    rest_of_them = len(calendar.open_questions) - len(shown)
-    blocks.show(f'<ul class="soft">{items}{f"<li>and {rest_of_them:,} more</li>" if rest_of_them > 0 else ""}</ul>')
+    items = "".join(f"<div>{escape(question)}</div>" for question in shown)
+    left = len(calendar.open_questions) - len(shown)
+    blocks.show(f'<div class="note">{items}{f"<div>and {left:,} more</div>" if left > 0 else ""}</div>')

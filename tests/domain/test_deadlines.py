@@ -122,7 +122,7 @@ def test_a_model_is_one_deadline_for_each_owner_who_will_feel_it() -> None:
     assert [(each.owner, each.projects) for each in found] == [("x", ("a", "b")), ("y", ("c",))]
     assert (found[0].at, found[0].days_left(NOW), found[0].model) == (datetime(2026, 12, 4, tzinfo=UTC), 14, "gpt-4o")
     assert "about 1,000 requests a day" in found[0].breaks
-    assert "how much is not known" in found[1].breaks
+    assert "how many is not known" in found[1].breaks
     assert found[0].mark != found[1].mark
 
 

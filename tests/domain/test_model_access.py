@@ -168,6 +168,8 @@ def test_what_rests_on_an_alias_is_said_not_to_be_certain() -> None:
     (one,) = findings([access(REQUIRED, FORBIDDEN, YES, DARK, sure=False)], TODAY)
     assert one.confidence is Confidence.POSSIBLE
     assert "Not certain: because." in one.sentence
+    (other,) = findings([access(DENIED, UNKNOWN, YES, USABLE, sure=False)], TODAY)
+    assert (other.confidence, "Not certain" in other.sentence) == (Confidence.CERTAIN, False)
 
 
 @pytest.mark.parametrize(

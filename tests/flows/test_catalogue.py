@@ -34,7 +34,7 @@ def test_the_list_is_read_once_an_hour_and_a_change_told_once(play: Play) -> Non
         ]
         assert queries.catalogues(house.engine)["search"].shutdown("gpt-4o") == date(2027, 6, 1)
         (one,) = queries.deadlines(house.engine, house.clock.now()).deadlines
-        assert one.title == "gpt-4o is shut down"
+        assert one.title == "model gpt-4o is shut down"
         assert set(one.projects) == set(CAST)
 
     play(scene)

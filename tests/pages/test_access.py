@@ -194,7 +194,7 @@ def test_days_stand_in_their_order_with_what_breaks(visit: Visit, store: Store, 
     assert "Next: key docs/backend expires in 6 days." in only
     assert "batch/backend" not in only
     assert "Next: key batch/backend expires in 20 days." in visit("deadlines", project="batch").text
-    assert "gpt-4o is shut down" in visit("deadlines", kind="model_shutdown").text
+    assert "Model gpt-4o is shut down" in visit("deadlines", kind="model_shutdown").text
     assert "No deadline fits these filters." in visit("deadlines", kind="model_shutdown", owner="team-b").text
 
 
