@@ -3,7 +3,7 @@
 import pandas as pd
 import streamlit as st
 
-from monitor.domain.deadlines import Deadline
+from monitor.domain.deadlines import LANES, Deadline
 from monitor.domain.ics import calendar_file
 from monitor.store.organization import NO_ADMIN_KEY
 from monitor.ui import blocks, data, deadlines, filters
@@ -32,20 +32,22 @@ def wanted(each: Deadline) -> bool:
 
 
 chosen = [each for each in every if wanted(each)]
-coming = [each for each in chosen if each.days_left(now) >= 0]
-overdue = len(chosen) - len(coming)
+passed = [each for each in chosen if each.days_left(now) < 0]
+ahead = [each for each in chosen if each.days_left(now) >= 0]
+# The end of a quiet breaks nothing: it is named first only where nothing else is near.
+coming = [each for each in ahead if each.kind in LANES] or ahead
 without_key = any(NO_ADMIN_KEY in question for question in calendar.open_questions)
 with place:
     then = f"After that: {escape(coming[1].title)} {deadlines.ahead(coming[1], now)}." if len(coming) > 1 else ""
-    if overdue:
-        first = chosen[0] if len(chosen) == 1 else None
-        said = f"{first.title} {deadlines.ahead(first, now)}" if first else f"{plural(overdue, 'deadline')} passed"
-        said, css = f"{said[:1].upper()}{said[1:]}.", "failing"
-        then = f"Next: {escape(coming[0].title)} {deadlines.ahead(coming[0], now)}." if coming else ""
+    if passed:
+        said, css = f"{plural(len(passed), 'deadline has', 'deadlines have')} passed.", "failing"
+        named = "; ".join(f"{escape(each.title)}: {deadlines.ahead(each, now)}" for each in passed[-3:])
+        then = f"{named}{' and others' if len(passed) > 3 else ''}."
+        then += f" Next: {escape(coming[0].title)} {deadlines.ahead(coming[0], now)}." if coming else ""
     elif coming:
         near = coming[0].days_left(now)
         said = f"Next: {coming[0].title} {deadlines.ahead(coming[0], now)}."
-        css = "failing" if near <= 1 else "degraded" if near <= 30 else "ok"
+        css = "ok" if near > 30 or coming[0].kind not in LANES else "failing" if near <= 1 else "degraded"
     elif without_key:
         said, css = "No deadline is known, and not all can be: there is no admin key.", "unknown"
     else:
