@@ -165,6 +165,8 @@ class _People:
     def __init__(self, facts: Facts) -> None:
         self._here = {project.project_id: project for project in facts.projects if project.project_id}
         self._there = {item.id: item.name for item in facts.organization.of(ItemKind.PROJECT)}
+        self.archived = {item.id for item in facts.organization.of(ItemKind.PROJECT) if item.facts.get("status") == "archived"}
+        """Nothing works there any more, so nothing can end."""
         self._labels = {each.api_key: each for each in facts.matches if each.api_key}
         self._named = {project.name: project for project in facts.projects}
 
@@ -201,7 +203,7 @@ def _used(item: Item) -> str:
 def _keys(facts: Facts, people: _People) -> Iterator[Deadline]:
     for item in facts.organization.of(ItemKind.API_KEY):
         at = item.time("expires_at")
-        if at is None:
+        if at is None or item.project in people.archived:
             continue
         match = people.label(item)
         projects = (match.project,) if match else people.name(item.project)
@@ -315,7 +317,12 @@ def _spend(facts: Facts, people: _People, now: datetime) -> tuple[list[Deadline]
         cents, currency = item.facts.get("threshold_amount"), str(item.facts.get("currency") or "usd")
         names = people.name(item.project)
         whose = names[0] if names else "the organization"
-        if isinstance(cents, bool) or not isinstance(cents, int | float) or not 0 < cents < 10**15:
+        if (
+            item.project in people.archived
+            or isinstance(cents, bool)
+            or not isinstance(cents, int | float)
+            or not 0 < cents < 10**15
+        ):
             continue
         if item.facts.get("interval", "month") != "month":
             unknown.append(f"The day the spend limit of {whose} is reached: it does not run by the month.")

@@ -72,6 +72,12 @@ def test_a_key_expires_under_the_name_it_has_here() -> None:
     assert (stranger.projects, stranger.owner) == (("Lab",), None)
 
 
+def test_in_an_archived_project_nothing_ends() -> None:
+    gone = item(ItemKind.PROJECT, "proj_a", "proj_a", name="checkout", status="archived")
+    key = item(ItemKind.API_KEY, "key_1", "proj_a", name="k", expires_at=seconds(6))
+    assert calendar(known(gone, key, limit(), costs=costs()), NOW).deadlines == ()
+
+
 @pytest.mark.parametrize("expires", [None, "soon", True, -5, 10**18, [], float("nan")])
 def test_an_expiry_that_is_none_is_no_deadline(expires: Any) -> None:
     for kind in (ItemKind.API_KEY, ItemKind.ADMIN_KEY, ItemKind.CERTIFICATE):
