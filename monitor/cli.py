@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from monitor.admin_check import Examined
     from monitor.config import OrganizationSettings
+    from monitor.domain.deadlines import Deadline
     from monitor.domain.diagnosis import Diagnosis
     from monitor.domain.incidents import Incident
     from monitor.domain.inventory import Inventory
@@ -702,6 +703,69 @@ def incident(
 
 
 @app.command()
+def deadlines(
+    within: Annotated[str, typer.Option(help="How far ahead, such as 14d or 90d.")] = "90d",
+    project: Annotated[list[str] | None, typer.Option(help="Only this project; may be given again.")] = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """What ends: keys, certificates, models, spend limits, silences; soonest first."""
+    from monitor.store import queries
+
+    ahead, now = _length(within, "--within"), SystemClock().now()
+    with _reading(config) as (engine, loaded):
+        chosen = _chosen(loaded, project, None)
+        calendar = queries.deadlines(engine, now)
+    found = [each for each in calendar.deadlines if each.at <= now + ahead]
+    if chosen is not None:
+        found = [each for each in found if chosen & set(each.projects)]
+    if as_json:
+        for each in found:
+            _line(_deadline_line(each, now))
+        return
+    table = Table("left", "when", "what", "projects", "owner", "next step", box=None, pad_edge=False)
+    for each in found:
+        left = each.days_left(now)
+        colour = {"critical": "red", "warning": "yellow"}.get(each.severity(now), "dim")
+        table.add_row(
+            f"[{colour}]{'passed' if left < 0 else f'{left} d'}[/]",
+            f"{each.at:%Y-%m-%d %H:%M} UTC",
+            escape(each.title),
+            escape(", ".join(each.projects[:3]) + (f" and {len(each.projects) - 3} more" if len(each.projects) > 3 else "")),
+            escape(each.owner or ""),
+            escape(each.next_step),
+        )
+    out.print(table if found else f"No deadline is known within {within}.")
+    for question in calendar.open_questions[:12]:
+        err.print(f"[dim]Not known: {escape(question)}[/]")
+
+
+def _deadline_line(each: "Deadline", now: datetime) -> dict[str, Any]:
+    def moment(at: datetime | None) -> str | None:
+        return at.isoformat(timespec="seconds").replace("+00:00", "Z") if at else None
+
+    return {
+        "kind": each.kind.value,
+        "when": moment(each.at),
+        "days_left": each.days_left(now),
+        "severity": each.severity(now).value,
+        "subject": each.title,
+        "project": each.projects[0] if len(each.projects) == 1 else None,
+        "projects": list(each.projects),
+        "key": each.key,
+        "model": each.model,
+        "owner": each.owner,
+        "environments": list(each.environments),
+        "breaks": each.breaks,
+        "next_step": each.next_step,
+        "evidence": list(each.evidence),
+        "confidence": each.confidence.value,
+        "earliest": moment(each.earliest),
+        "latest": moment(each.latest),
+    }
+
+
+@app.command()
 def report(
     owner: Annotated[str | None, typer.Option(help="Only the page of this owner.")] = None,
     to: Annotated[Path, typer.Option(help="The folder to write into.")] = Path("data/reports"),
@@ -833,13 +897,13 @@ def import_(
     out.print(f"{done.recorded:,} observations recorded, {done.known:,} were here already.")
 
 
-def _length(text: str) -> timedelta:
+def _length(text: str, option: str = "--since") -> timedelta:
     from monitor.config.values import parse_duration
 
     try:
         return parse_duration(text)
     except ValueError as error:
-        _refuse(f"--since {text}: {error}.")
+        _refuse(f"{option} {text}: {error}.")
 
 
 @app.command()

@@ -25,7 +25,7 @@ from monitor.clock import Clock
 from monitor.config import ConfigErrors, ProjectSettings, Settings, inventory
 from monitor.domain.health import HealthState, look_again_after
 from monitor.domain.inventory import Check, Inventory, ProbeKind, Target
-from monitor.domain.observation import Observation
+from monitor.domain.observation import Observation, Verdict
 from monitor.domain.sharing import SHARDS, shard_of
 from monitor.domain.taxonomy import Lane
 from monitor.openai_api.client import ApiClient
@@ -54,6 +54,8 @@ LOOK_EVERY = 2.0
 LAST_MOMENT = 5.0
 """Seconds that running checks get when the poller stops."""
 TOKENS_FOR_A_CALL = 25
+CATALOGUE_EVERY = 3600.0
+"""Seconds between two readings of the models that a project is listed. Checks of its key list them far more often."""
 _Owner = tuple[str | None, str | None]
 """Project and key."""
 WAVE_EVERY = 10.0
@@ -84,7 +86,9 @@ class Job:
         return self.project.base_url if self.project else self.check.target.host or ""
 
 
-def request_for(secrets: Secrets, target: Target, project: ProjectSettings | None, at: datetime) -> ProbeRequest:
+def request_for(
+    secrets: Secrets, target: Target, project: ProjectSettings | None, at: datetime, *, catalogue: bool = False
+) -> ProbeRequest:
     """What a probe needs to put its question. A secret that cannot be used makes a request that is not sent but observed."""
     if project is None:
         return ProbeRequest(target=target, at=at, base_url=target.host or "")
@@ -99,12 +103,8 @@ def request_for(secrets: Secrets, target: Target, project: ProjectSettings | Non
         project_id=project.project_id,
         organization=project.organization,
         inference_mode=project.inference,
+        catalogue=catalogue,
     )
-
-
-async def ask(client: ApiClient, secrets: Secrets, target: Target, project: ProjectSettings | None, at: datetime) -> Observation:
-    """Put one question to the API."""
-    return await PROBES[target.probe](client, request_for(secrets, target, project, at))
 
 
 class Poller:
@@ -167,6 +167,8 @@ class Poller:
         self._fingerprints: dict[_Owner, str | None] = {}
         self._of_key: dict[_Owner, list[Job]] = {}
         self._ill: set[Job] = set()
+        self._catalogue_due: dict[str, float] = {}
+        """When the models that a project is listed are read again; of one that is missing, with its next good answer."""
         self._waves: dict[tuple[str, Lane], float] = {}
         # One thread, so that the writer is used by one at a time and commits keep their order.
         self._thread = ThreadPoolExecutor(1, "store")
@@ -198,7 +200,7 @@ class Poller:
                         again = began + COMMIT_EVERY
                         return
                     self._note_lag(began, began - job.due)
-                    made = await ask(self._client, self._secrets, job.check.target, job.project, self._clock.now())
+                    made = await self._ask(job, began)
                 if job.wanted:
                     self._finished.append(made)
                     self.checks += 1
@@ -210,6 +212,16 @@ class Poller:
         finally:
             job.running = False
             self._plan(job, again or next_due(job.due, job.check.interval.total_seconds(), loop.time()))
+
+    async def _ask(self, job: Job, at: float) -> Observation:
+        """Put one question to the API. About once an hour the list of models that proves a key is read as well."""
+        target, name = job.check.target, job.check.target.project or ""
+        reads = target.probe is ProbeKind.AUTH and at >= self._catalogue_due.get(name, at)
+        request = request_for(self._secrets, target, job.project, self._clock.now(), catalogue=reads)
+        made = await PROBES[target.probe](self._client, request)
+        if reads and made.verdict is Verdict.OK:
+            self._catalogue_due[name] = at + CATALOGUE_EVERY
+        return made
 
     def _seat(self, job: Job) -> asyncio.Semaphore:
         host = urlsplit(job.base_url).netloc

@@ -43,7 +43,10 @@ ROOT = Path(__file__).resolve().parent.parent
 DEMO_FOLDER = Path("data/demo")
 NOTIFY_EVERY = 2.0
 FORGET_EVERY = 3600.0
+REMIND_EVERY = 3600.0
 """Seconds."""
+REMIND_FIRST = 60.0
+"""Seconds after the start: by then the models are listed, and who leads is known."""
 PROMPT_STOP = 8.0
 """Seconds a child gets to end by itself."""
 
@@ -147,6 +150,7 @@ async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
                 asyncio.create_task(organizations.run(poller)),
                 asyncio.create_task(_notify(poller, loaded.secrets, teller, engine)),
                 asyncio.create_task(HygieneKeeper(engine, leading, SystemClock()).run(poller)),
+                asyncio.create_task(_remind(poller, leading)),
             ]
             if die_with_stdin:
                 keepers.append(asyncio.create_task(_stop_with_parent(stop)))
@@ -297,6 +301,22 @@ async def _forget(poller: "Poller", engine: "Engine") -> None:
             await asyncio.to_thread(maintenance.prune, engine, SystemClock().now(), poller.settings.retention)
         except StoreError as error:
             log.warning("what is old could not be forgotten: %s", error)
+
+
+async def _remind(poller: "Poller", engine: "Engine") -> None:
+    """Put reminders of deadlines into the outbox, every hour."""
+    from monitor.notify.reminders import remind
+
+    wait = REMIND_FIRST
+    while True:
+        await asyncio.sleep(wait)
+        wait = REMIND_EVERY
+        if not poller.share.held.leads:
+            continue
+        try:
+            await asyncio.to_thread(remind, engine, poller.settings, SystemClock().now())
+        except StoreError as error:
+            log.warning("nobody could be reminded of deadlines: %s", error)
 
 
 def _on_signals(stop: asyncio.Event) -> None:

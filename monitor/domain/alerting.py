@@ -29,6 +29,8 @@ class NotifyReason(StrEnum):
     ESCALATION = "escalation"
     RESOLVED = "resolved"
     DIGEST = "digest"
+    DEADLINE = "deadline"
+    """A day that was known ahead is near, or has just passed."""
 
     TOO_SOON = "too_soon"
     """Group wait, or the time until it is escalated."""
@@ -45,6 +47,8 @@ class NotifyReason(StrEnum):
     KEPT_FOR_DIGEST = "kept_for_digest"
     NOT_ROUTED = "not_routed"
     BELOW_SEVERITY = "below_severity"
+    TOO_LATE = "too_late"
+    """The day passed before anybody could be told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,14 +249,14 @@ def quiet_now(incident: Incident, silences: Iterable[Quiet], now: datetime) -> Q
 
     Somebody who is hit and whom nobody silenced must hear of it.
     """
-    near = [
-        each
-        for each in silences
-        if each.starts <= now < each.ends
-        and (not each.lanes or incident.cause.lane in each.lanes)
-        and each.incident_id in (None, incident.id)
-    ]
-    hit = frozenset(incident.projects)
+    mine = (each for each in silences if each.incident_id in (None, incident.id))
+    return quiet_for(incident.projects, incident.cause.lane, mine, now)
+
+
+def quiet_for(projects: Iterable[str], lane: Lane, silences: Iterable[Quiet], now: datetime) -> Quiet | None:
+    """The same for any trouble of these projects. None of them is everybody's."""
+    near = [each for each in silences if each.starts <= now < each.ends and (not each.lanes or lane in each.lanes)]
+    hit = frozenset(projects)
     whole = [each for each in near if each.projects is None or (hit and hit <= each.projects)]
     if whole:
         return max(whole, key=lambda each: each.ends)

@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from monitor.domain.catalogue import Catalogue
 from monitor.domain.inventory import Target
 from monitor.domain.taxonomy import FailureKind, Lane, Scope
 
@@ -141,6 +142,8 @@ class Observation:
     body: str | None = None
     """The body of a failure, redacted and capped at 4 KiB."""
     classifier_version: int = CLASSIFIER_VERSION
+    catalogue: Catalogue | None = None
+    """The models that a good answer lists, where they were asked for: reading them costs more than the call."""
 
     @property
     def lane(self) -> Lane | None:

@@ -280,7 +280,13 @@ def _wrong_endpoint(model: Model, path: str) -> Answer:
 
 
 def _described(model: Model) -> dict[str, Any]:
-    return {"id": model.name, "object": "model", "created": _CREATED, "owned_by": "system"}
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": _CREATED,
+        "owned_by": "system",
+        "shutdown_date": model.shutdown_date,
+    }
 
 
 async def _models(call: _Call) -> Response:

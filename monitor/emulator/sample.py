@@ -151,7 +151,7 @@ def sample_world(anchor: float, clock: Callable[[], float] = time.time) -> World
     world.cut(share=0.0005)
     for moment, lasting, failure, arguments in _story(ids):
         _tell(world, anchor, moment, lasting, failure, arguments)
-    for moment, verb, arguments in _errands(ids):
+    for moment, verb, arguments in _errands(ids, anchor):
         world.at(anchor + moment, verb, **arguments)
     return world
 
@@ -257,7 +257,11 @@ def _money(world: World, anchor: float, ids: dict[str, str]) -> None:
     record.spend_alert(ORGANIZATION, 70_000_000, [_email(name) for name in _OWNERS])
 
 
-def _errands(ids: dict[str, str]) -> list[tuple[float, str, dict[str, Any]]]:
+def _day(moment: float) -> str:
+    return time.strftime("%Y-%m-%d", time.gmtime(moment))
+
+
+def _errands(ids: dict[str, str], anchor: float) -> list[tuple[float, str, dict[str, Any]]]:
     """What people did besides, before incidents or to mend them: (seconds after the anchor, verb, arguments)."""
     region = {"id": ids["translations"], "changes_requested": {"title": "translations"}}
     return [
@@ -269,6 +273,8 @@ def _errands(ids: dict[str, str]) -> list[tuple[float, str, dict[str, Any]]]:
         (-9.45 * DAY, "audit", {"whose": ids["translations"], "type": "project.updated", "detail": region}),
         (-9.45 * DAY, "reside", {"project": ids["translations"], "residency": "EU_STORAGE_PROCESSING"}),
         (-9.3 * DAY, "reside", {"project": ids["translations"]}),
+        (-20.4 * DAY, "announce_shutdown", {"model": "gpt-4o", "date": _day(anchor + 152 * DAY)}),
+        (-8.6 * DAY, "announce_shutdown", {"model": "text-embedding-3-small", "date": _day(anchor + 23 * DAY)}),
         (-3.4 * DAY, "change_role", {"user": _email("kofi.mensah"), "role": "owner", "by": _email("olivia.okafor")}),
     ]
 

@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import date as calendar_day
 from typing import Any, TypeVar
 
 from monitor.emulator.administration import ADMINISTRATION_VERBS, Administration
@@ -30,6 +31,8 @@ class Model:
     price: tuple[float, float] = (1.0, 4.0)
     """US dollars for a million tokens of input and of output."""
     retired: bool = False
+    shutdown_date: str | None = None
+    """The announced day, `2027-03-31`."""
 
 
 @dataclass
@@ -236,6 +239,12 @@ class World:
         """The model is back."""
         self._model(model).retired = False
         self._judge_traffic()
+
+    def announce_shutdown(self, model: str, date: str | None = None) -> None:
+        """The list tells on which day the model will be shut down; without `date` that it will not."""
+        if date is not None:
+            calendar_day.fromisoformat(date)
+        self._model(model).shutdown_date = date
 
     def throttle(
         self,
@@ -520,8 +529,8 @@ VERBS: dict[str, Callable[..., None]] = {
     for function in (
         World.create_project, World.create_key, World.allow_only,
         World.revoke, World.restore, World.rotate, World.restrict, World.deny_model, World.allow_model, World.retire_model,
-        World.revive_model, World.throttle, World.traffic, World.trouble, World.heal, World.exhaust_credit, World.add_credit,
-        World.slow_down, World.cut, World.distrust, World.region, World.break_streams,
+        World.revive_model, World.announce_shutdown, World.throttle, World.traffic, World.trouble, World.heal,
+        World.exhaust_credit, World.add_credit, World.slow_down, World.cut, World.distrust, World.region, World.break_streams,
     )
 } | {verb.__name__: _of_the_record(verb) for verb in ADMINISTRATION_VERBS}  # fmt: skip
 """What may happen, by name: in Python, in a story, and as `POST /_emulator/{verb}` with the arguments as JSON."""

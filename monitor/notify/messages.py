@@ -6,10 +6,13 @@ The subject holds all that a lock screen shows; the body begins with what to do.
 import re
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from urllib.parse import urlencode
 
 from monitor.domain.alerting import Digest, NotifyReason, label
+from monitor.domain.deadlines import Deadline
 from monitor.domain.incidents import Incident
 from monitor.domain.redact import redact
+from monitor.domain.reminders import Reminder
 from monitor.domain.taxonomy import Owner
 from monitor.domain.words import Confidence, capital, clock, duration
 
@@ -44,6 +47,35 @@ def digest(found: Digest, base_url: str | None) -> Message:
     if len(found.incidents) > _DIGEST_LINES:
         lines.append(f"… and {len(found.incidents) - _DIGEST_LINES} more")
     return _finish(subject, lines, f"{base_url.rstrip('/')}/incidents" if base_url else None)
+
+
+def reminder(found: Reminder, base_url: str | None, now: datetime) -> Message:
+    """The deadlines of one owner that are due now, soonest first."""
+    first = found.due[0][0]
+    if len(found.due) == 1:
+        subject = f"{capital(_ahead(first, now))} · {first.title}"
+    else:
+        whose = f" of {found.owner}" if found.owner else ""
+        subject = f"{len(found.due)} deadlines{whose} · {_ahead(first, now)}: {first.title}"
+    lines = []
+    for each, _ in found.due:
+        lines.append(f"{capital(_ahead(each, now))}, {clock(each.at)}: {each.title}")
+        lines.append(f"Do: {each.next_step}")
+        lines.append(f"Else: {each.breaks}")
+        if each.confidence is not Confidence.CERTAIN:
+            lines.append(f"How sure: {each.confidence.value}. {' '.join(each.evidence)}")
+        if each.projects:
+            lines.append(f"Projects: {_some(each.projects)}")
+        lines.append("")
+    if found.owner:
+        lines.append(f"Owner: {found.owner}")
+    query = f"?{urlencode({'owner': found.owner})}" if found.owner else ""
+    return _finish(subject, lines, f"{base_url.rstrip('/')}/deadlines{query}" if base_url else None)
+
+
+def _ahead(deadline: Deadline, now: datetime) -> str:
+    left = deadline.days_left(now)
+    return "passed" if left < 0 else "today" if left == 0 else "tomorrow" if left == 1 else f"in {left} days"
 
 
 def trial(channel: str) -> Message:

@@ -30,6 +30,8 @@ class ProbeRequest:
     at: datetime = field(default_factory=lambda: datetime.now(UTC))
     problem: str | None = None
     """Why there is no secret, in words."""
+    catalogue: bool = False
+    """Whether to read which models a list holds."""
 
 
 Call = Callable[[Caller], Awaitable[Any]]

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from typing import Any
 
+from monitor.domain import catalogue
 from monitor.domain.inventory import ProbeKind
 from monitor.domain.observation import Observation, Verdict
 from monitor.domain.taxonomy import KINDS, FailureKind, Lane
@@ -93,7 +94,11 @@ async def _with_key(
 
 
 async def _list(api: ApiClient, request: ProbeRequest) -> Observation:
-    return (await observe(api, request, lambda caller: caller.list_models())).observation
+    answered = await observe(api, request, lambda caller: caller.list_models())
+    made = answered.observation
+    if not request.catalogue or made.verdict is not Verdict.OK:
+        return made
+    return replace(made, catalogue=catalogue.read(answered.answer.body))
 
 
 async def _look_up(api: ApiClient, request: ProbeRequest) -> Observation:

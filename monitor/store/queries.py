@@ -4,12 +4,14 @@ Every function raises `StoreError` where the database cannot be read. Importing 
 that returns a frame does.
 """
 
+from monitor.store.catalogue import find as catalogues
 from monitor.store.changes import ChangeFilter
 from monitor.store.changes import feed as change_feed
 from monitor.store.changes import find as changes
 from monitor.store.changes import tally as change_count
 from monitor.store.covering import Covering, covering
 from monitor.store.current import asked_of, data_version, effective_config, heartbeat, keys, targets
+from monitor.store.deadlines import calendar as deadlines
 from monitor.store.fleet import fleet, project
 from monitor.store.history import (
     check_counts,
@@ -31,13 +33,14 @@ from monitor.store.incidents import record as incident
 from monitor.store.incidents import similar as similar_incidents
 from monitor.store.intents import waiting as waiting_intents
 from monitor.store.leases import PollerShare, Sharing, sharing
-from monitor.store.matrix import model_matrix
+from monitor.store.matrix import model_access
 from monitor.store.organization import cost_rows as costs
 from monitor.store.organization import matches as key_matches
 from monitor.store.organization import names as organizations
 from monitor.store.organization import organization
 from monitor.store.organization import usage_rows as usage
 from monitor.store.outbox import log as deliveries
+from monitor.store.reminders import log as reminders
 from monitor.store.scores import trend as score_trend
 from monitor.store.silences import active as active_silences
 from monitor.store.silences import all_ as silences
@@ -64,6 +67,7 @@ __all__ = [
     "TargetStatus",
     "active_silences",
     "asked_of",
+    "catalogues",
     "change_count",
     "change_feed",
     "changes",
@@ -71,6 +75,7 @@ __all__ = [
     "costs",
     "covering",
     "data_version",
+    "deadlines",
     "deliveries",
     "effective_config",
     "failure_trend",
@@ -85,7 +90,7 @@ __all__ = [
     "latency_trend",
     "limits_history",
     "limits_now",
-    "model_matrix",
+    "model_access",
     "observation",
     "observations",
     "open_incidents",
@@ -94,6 +99,7 @@ __all__ = [
     "probe_cost",
     "project",
     "rate_limit_trend",
+    "reminders",
     "score_trend",
     "sharing",
     "silences",

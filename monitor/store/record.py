@@ -22,6 +22,7 @@ from monitor.domain.sharing import shard_of
 from monitor.domain.timeline import to_ms
 from monitor.store import changes, codec, dialect, meta
 from monitor.store.batch import Batch, Memory, Policies, Statements
+from monitor.store.catalogue import CatalogueWriter
 from monitor.store.engine import reading, writing
 from monitor.store.leases import Leases, shared
 from monitor.store.register import Register
@@ -60,6 +61,7 @@ class Writer:
         self._policies = Policies(policy, policies)
         self._statements = Statements(engine)
         self._memory = Memory(engine)
+        self._catalogues = CatalogueWriter(engine)
 
     def judge_by(self, policy: HealthPolicy, policies: Mapping[str, HealthPolicy] = _NONE) -> None:
         """Judge by other policies from now on."""
@@ -104,8 +106,10 @@ class Writer:
             answered = zip(observations, batch.answers_of(observations), strict=True)
             recorded = [Recorded(seen, *batch.add(seen, answer_id)) for seen, answer_id in answered]
             batch.write()
+            self._catalogues.write(connection, observations, self._memory.register)
             meta.bump(connection)
         batch.adopt()
+        self._catalogues.adopt()
         return recorded
 
     def ask_others(self, targets: Iterable[Target]) -> None:

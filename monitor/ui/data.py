@@ -16,12 +16,15 @@ from typing import TYPE_CHECKING, Any, TypeVar, cast
 import streamlit as st
 
 from monitor.config import ConfigErrors, find_config, hygiene_policy, load_settings
+from monitor.domain.access_findings import AccessFinding, findings
 from monitor.domain.alerting import Silence
 from monitor.domain.assessment import Assessment
 from monitor.domain.changes import ChangeEvent
+from monitor.domain.deadlines import Calendar
 from monitor.domain.hygiene import HygienePolicy
 from monitor.domain.incidents import Incident, IncidentRecord
 from monitor.domain.inventory import ProbeKind
+from monitor.domain.model_access import Access
 from monitor.domain.sli import OBJECTIVE, Counts, windows
 from monitor.domain.timeline import Window, floor
 from monitor.store import intents, queries, slo
@@ -39,6 +42,7 @@ from monitor.store.queries import (
     Sharing,
     TargetStatus,
 )
+from monitor.store.reminders import ReminderRow
 from monitor.store.slo import Level
 
 if TYPE_CHECKING:
@@ -250,9 +254,37 @@ def limits_now(name: str | None = None) -> "pd.DataFrame":
     return _table("limits_now", name)
 
 
-def model_matrix(at: datetime, name: str | None = None) -> "pd.DataFrame":
-    """Project × model (of one project)."""
-    return _table("model_matrix", _minute(at), name)
+@st.cache_resource(ttl=60, max_entries=8, show_spinner=False)
+def _access(url: str, version: int, at: datetime, name: str | None) -> tuple[list[Access], list[AccessFinding]]:  # noqa: ARG001
+    found = queries.model_access(_engine(url), at, name)
+    return found, findings(found, at.date())
+
+
+def model_access(at: datetime, name: str | None = None) -> tuple[list[Access], list[AccessFinding]]:
+    """Every project and model (of one project), and where they disagree. Shared: not to be changed. As new as the fleet."""
+    url = database_url()
+    return _access(url, _paced_version(url), _minute(at), name)
+
+
+@st.cache_resource(ttl=60, max_entries=4, show_spinner=False)
+def _calendar(url: str, at: datetime) -> Calendar:
+    return queries.deadlines(_engine(url), at)
+
+
+def deadlines(at: datetime) -> Calendar:
+    """Every deadline, soonest first. Read once a minute, however much is written: days do not change so fast."""
+    return _calendar(database_url(), _minute(at))
+
+
+def reminders() -> list[ReminderRow]:
+    """Who was reminded of which deadline, or not and why, newest first."""
+    return cast("list[ReminderRow]", _asked("reminders"))
+
+
+def channels() -> bool | None:
+    """Whether the poller has a channel to tell people by; None where it is not known."""
+    config = effective_config()
+    return bool(config.text.get("channels")) if config else None
 
 
 def transitions(window: Window, name: str | None = None) -> "pd.DataFrame":

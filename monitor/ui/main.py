@@ -30,6 +30,7 @@ def menu() -> dict[str, list[object]]:
             page(PAGES / "access/keys.py", title="Keys", icon=":material/key:", url_path="keys"),
             page(PAGES / "access/models.py", title="Models", icon=":material/grid_on:", url_path="models"),
             page(PAGES / "access/hygiene.py", title="Hygiene", icon=":material/health_and_safety:", url_path="hygiene"),
+            page(PAGES / "access/deadlines.py", title="Deadlines", icon=":material/event_upcoming:", url_path="deadlines"),
         ],
         "Limits": [
             page(PAGES / "limits/rate_limits.py", title="Rate limits", icon=":material/speed:", url_path="rate_limits"),

@@ -11,7 +11,7 @@ from monitor.domain.health import Health
 from monitor.domain.taxonomy import LAMPS
 from monitor.domain.timeline import EPOCH
 from monitor.store.queries import ProjectStatus
-from monitor.ui import blocks, data, filters, incidents
+from monitor.ui import blocks, data, deadlines, filters, incidents
 from monitor.ui.format import csv_of, plural, viewer_zone, zone_name
 
 ORDERS: dict[str, Callable[[ProjectStatus], Any]] = {
@@ -69,6 +69,8 @@ def draw_verdict() -> None:
     said = data.drawn("verdict", now, (zone_name(zone),), lambda: blocks.verdict(data.fleet(now), beat, now, zone, going))
     blocks.show(said)
     incidents.open_ones(going, now, zone, filters.window_name(), silent=data.silent(now))
+    if line := deadlines.next_line(data.deadlines(now).deadlines, now, filters.window_name()):
+        blocks.show(line)
 
 
 def draw_table() -> None:

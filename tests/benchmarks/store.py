@@ -164,7 +164,7 @@ def _reading(engine: Engine) -> Iterator[dict[str, object]]:
         "check_counts": lambda: queries.check_counts(engine, day, timedelta(minutes=15)),
         "latency_trend": lambda: queries.latency_trend(engine, day, timedelta(hours=1)),
         "targets": lambda: queries.targets(engine, now),
-        "model_matrix": lambda: queries.model_matrix(engine, now),
+        "model_access": lambda: queries.model_access(engine, now),
         "observations": lambda: queries.observations(engine, day),
     }
     for name, question in questions.items():

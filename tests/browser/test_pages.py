@@ -6,7 +6,9 @@ from tests.browser.conftest import Visitor
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("", "project", "incidents", "keys", "models", "hygiene", "rate_limits", "evidence", "monitor")
+PAGES = (
+    "", "project", "incidents", "changes", "keys", "models", "hygiene", "deadlines", "rate_limits", "evidence", "monitor",
+)  # fmt: skip
 
 
 @pytest.mark.parametrize("name", PAGES)

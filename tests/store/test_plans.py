@@ -21,6 +21,7 @@ from monitor.store.intents import Intent
 from monitor.store.outbox import NewMessage, NotSent
 from monitor.store.record import Writer
 from monitor.store.status import EvidenceFilter
+from monitor.store.use import daily_use
 from tests.store.conftest import Store, files_only
 from tests.store.helpers import START, Keep, answer, incident, inventory, opened, span
 
@@ -41,6 +42,8 @@ HISTORY = {
     "outbox",
     "silences",
     "intents",
+    "usage",
+    "costs",
 } | {table.name for table in (*tables.buckets.values(), *tables.failures.values())}
 
 
@@ -80,7 +83,12 @@ QUESTIONS: dict[str, Callable[[Engine], object]] = {
     "targets": lambda engine: queries.targets(engine, START),
     "targets of one": lambda engine: queries.targets(engine, START, "project-7"),
     "keys": lambda engine: queries.keys(engine, START),
-    "model_matrix": lambda engine: queries.model_matrix(engine, START),
+    "model_access": lambda engine: queries.model_access(engine, START),
+    "model_access of one": lambda engine: queries.model_access(engine, START, "project-7"),
+    "catalogues": queries.catalogues,
+    "deadlines": lambda engine: queries.deadlines(engine, START),
+    "reminders": queries.reminders,
+    "daily_use": lambda engine: daily_use(engine, START, models={"gpt-4o"}),
     "strips": lambda engine: queries.strips(engine, DAY),
     "strips of some": lambda engine: queries.strips(engine, DAY, projects=["project-3", "project-7"]),
     "failure_trend": lambda engine: queries.failure_trend(engine, DAY, HOUR),

@@ -17,6 +17,7 @@ from sqlalchemy import Engine
 
 from monitor.domain.health import Health
 from monitor.domain.inventory import ApiKey, Inventory, KeyKind, ProbeKind, Project, Target
+from monitor.domain.model_access import Probed
 from monitor.domain.observation import Observation, Verdict
 from monitor.domain.taxonomy import FailureKind, Lane
 from monitor.domain.timeline import Window, to_ms
@@ -135,11 +136,11 @@ def test_what_is_checked_is_listed_for_the_choices_of_a_page(store: Store) -> No
     assert queries.asked_of(store.pages, "nobody") == ([], [])
 
 
-def test_the_model_matrix_of_one_project_is_its_part_of_the_whole(store: Store) -> None:
+def test_the_models_of_one_project_are_its_part_of_the_whole(store: Store) -> None:
     tell(store)
-    whole = queries.model_matrix(store.pages, END)
-    mine = queries.model_matrix(store.pages, END, "checkout")
-    pd.testing.assert_frame_equal(mine, whole[whole["project"] == "checkout"].reset_index(drop=True))
+    whole = queries.model_access(store.pages, END)
+    assert queries.model_access(store.pages, END, "checkout") == [each for each in whole if each.project == "checkout"]
+    assert queries.model_access(store.pages, END, "nobody") == []
 
 
 def test_keys_show_the_lamp_of_authentication(store: Store) -> None:
@@ -197,13 +198,16 @@ def test_a_project_that_leaves_is_gone_and_one_that_returns_has_its_history(stor
     assert queries.fleet(store.pages, END) == before
 
 
-def test_the_model_matrix_has_the_worst_answer_of_each_question(store: Store) -> None:
+def test_the_worst_answer_of_each_question_is_said_of_a_model(store: Store) -> None:
     tell(store)
-    assert rows(queries.model_matrix(store.pages, END)) == [
-        ("checkout", "gpt-4-32k", "denied", None, "degraded", None, None, "12:05"),
-        ("checkout", "gpt-4o", "required", "healthy", "degraded", "rate.tokens", "it said tokens", "12:45"),
-        ("idle", "gpt-4o", "required", "unknown", "unknown", None, None, None),
-        ("search", "gpt-4o", "required", "unknown", "unknown", None, None, None),
+    found = [(each.project, each.model, each.need, each.truth, each.probed) for each in queries.model_access(store.pages, END)]
+    rate, unknown = FailureKind.RATE_TOKENS, Probed(Health.UNKNOWN, Health.UNKNOWN)
+    limited = Probed(Health.HEALTHY, Health.DEGRADED, rate, rate, "it said tokens", START + span("45m"))
+    assert found == [
+        ("checkout", "gpt-4-32k", "denied", "usable", Probed(None, Health.DEGRADED, at=START + span("5m"))),
+        ("checkout", "gpt-4o", "required", "failing", limited),
+        ("idle", "gpt-4o", "required", "unknown", unknown),
+        ("search", "gpt-4o", "required", "unknown", unknown),
     ]
 
 
@@ -431,18 +435,21 @@ FRAMES: dict[str, Callable[[Engine, str], pd.DataFrame]] = {
     "limits_history": lambda engine, name: queries.limits_history(engine, HOUR, span("5m"), name),
     "limits_now": queries.limits_now,
     "rate_limit_trend": lambda engine, name: queries.rate_limit_trend(engine, HOUR, span("1m"), name),
-    "model_matrix": lambda engine, name: queries.model_matrix(engine, END),
     "transitions": lambda engine, name: queries.transitions(engine, HOUR, name),
     "probe_cost": lambda engine, name: queries.probe_cost(engine, HOUR),
     "lag_trend": lambda engine, name: queries.lag_trend(engine, HOUR),
     "observations": lambda engine, name: queries.observations(engine, HOUR, EvidenceFilter(project=name)),
 }
-NOT_FRAMES = {"asked_of", "data_version", "effective_config", "fleet", "heartbeat", "keys", "observation", "project", "targets"}
+NOT_FRAMES = {
+    "asked_of", "data_version", "effective_config", "fleet", "heartbeat", "keys", "model_access", "observation",
+    "project", "targets",
+}  # fmt: skip
 TOLD_ELSEWHERE = {
     "incidents", "incident", "open_incidents", "similar_incidents", "deliveries", "silences", "active_silences", "waiting_intents",
-    "organization", "organizations", "key_matches", "changes", "change_feed", "change_count", "usage", "costs", "sharing", "covering",
+    "organization", "organizations", "key_matches", "changes", "change_feed", "change_count", "usage", "costs", "sharing",
+    "catalogues", "covering", "deadlines", "reminders", "score_trend",
 }  # fmt: skip
-"""In test_incidents, test_outbox, test_intents, test_organization and test_leases."""
+"""In test_incidents, test_outbox, test_intents, test_organization, test_leases, test_catalogue and test_deadlines."""
 
 
 def test_every_question_is_asked_here() -> None:
@@ -525,7 +532,7 @@ def test_a_name_nobody_has_finds_nothing(store: Store, name: str) -> None:
     assert queries.project(store.pages, name, END) is None
     assert queries.keys(store.pages, END, name) == []
     assert queries.targets(store.pages, END, name) == []
-    for question in set(FRAMES) - {"strips", "model_matrix", "probe_cost", "lag_trend"}:
+    for question in set(FRAMES) - {"strips", "probe_cost", "lag_trend"}:
         assert len(FRAMES[question](store.pages, name)) == 0, question
     for where in (EvidenceFilter(model=f"{name}!"), EvidenceFilter(key=f"{name}!"), EvidenceFilter(request_id=name)):
         assert len(queries.observations(store.pages, HOUR, where)) == 0

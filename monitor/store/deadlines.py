@@ -1,0 +1,88 @@
+"""The facts that deadlines are made of, from everything that is stored."""
+
+import json
+from collections.abc import Collection, Iterator
+from datetime import datetime, timedelta
+from typing import Any
+
+import sqlalchemy as sa
+from sqlalchemy import Connection, Engine
+
+from monitor.domain.alerting import MaintenanceWindow
+from monitor.domain.deadlines import NEEDED, Calendar, Facts
+from monitor.domain.deadlines import calendar as made
+from monitor.domain.organization import CostRow, ItemKind
+from monitor.domain.spend import RATE_FROM
+from monitor.domain.timeline import floor, from_ms, to_ms
+from monitor.store import organization, silences
+from monitor.store.engine import reading
+from monitor.store.matrix import leaving_access
+from monitor.store.tables import costs, effective_config, organizations
+
+
+def calendar(engine: Engine, now: datetime) -> Calendar:
+    """Every deadline, soonest first, and what cannot be said.
+
+    Maintenance windows are those of the configuration that the poller runs with.
+    """
+    known, accesses, listed = leaving_access(engine, now)
+    record = organization.organization(engine, kinds=(*NEEDED, ItemKind.PROJECT))
+    limited = {item.project for item in record.of(ItemKind.SPEND_LIMIT)}
+    with reading(engine) as connection:
+        spent = tuple(_costs(connection, limited, now)) if limited else ()
+        windows = tuple(_windows(connection))
+    facts = Facts(
+        projects=tuple(known),
+        organization=record,
+        matches=tuple(organization.matches(engine)),
+        accesses=tuple(accesses),
+        listed=listed,
+        costs=spent,
+        silences=tuple(silences.active(engine, now)),
+        windows=windows,
+    )
+    return made(facts, now)
+
+
+def _costs(connection: Connection, limited: Collection[str | None], now: datetime) -> Iterator[CostRow]:
+    """What each day of this month and of the two weeks before today cost the projects that have a limit, and everybody together."""
+    c, today = costs.c, floor(now, timedelta(days=1))
+    start = min(today.replace(day=1), today - RATE_FROM)
+    mine = c.organization_id.in_(sa.select(organizations.c.id))  # said, so that the rows are sought
+    window = (mine, c.day >= to_ms(start), c.day <= to_ms(today))
+    amount = sa.func.sum(c.amount)
+    if None in limited:
+        everybody = sa.select(c.day, c.currency, amount).where(*window).group_by(c.day, c.currency)
+        for day, currency, cost in connection.execute(everybody):
+            yield CostRow(from_ms(day), None, None, cost, currency or "usd")
+    names = [name for name in limited if name is not None]
+    for first in range(0, len(names), 500):
+        some = sa.select(c.day, c.project, c.currency, amount).where(*window, c.project.in_(names[first : first + 500]))
+        for day, name, currency, cost in connection.execute(some.group_by(c.day, c.project, c.currency)):
+            yield CostRow(from_ms(day), name, None, cost, currency or "usd")
+
+
+def _windows(connection: Connection) -> Iterator[MaintenanceWindow]:
+    """The maintenance windows that the poller was told, but for those that come again and again."""
+    newest = sa.select(effective_config.c.text).order_by(effective_config.c.id.desc()).limit(1)
+    said = connection.execute(newest).scalar()
+    config = json.loads(said) if said else {}
+    told = config.get("maintenance") if isinstance(config, dict) else None
+    for each in told if isinstance(told, list) else ():
+        if isinstance(each, dict) and (window := _window(each)) is not None:
+            yield window
+
+
+def _window(said: dict[str, Any]) -> MaintenanceWindow | None:
+    """One window, or None for what another version of the program may have written otherwise."""
+    if said.get("every") is not None:
+        return None
+    try:
+        starts, until = datetime.fromisoformat(said["starts"]), datetime.fromisoformat(said["until"])
+    except (KeyError, TypeError, ValueError):
+        return None
+    if starts.tzinfo is None or until.tzinfo is None:
+        return None
+    projects, owners, environments = (tuple(map(str, said.get(name) or ())) for name in ("projects", "owners", "environments"))
+    name = str(said.get("name", ""))
+    return MaintenanceWindow(name=name, starts=starts, until=until, projects=projects, owners=owners, environments=environments)
