@@ -134,7 +134,7 @@ def play(tmp_path: Path) -> Play:
                     polling = asyncio.create_task(poller.run(stop))
                     others = [asyncio.create_task(keeper.run(poller)), asyncio.create_task(keeping.run(poller))]
                     try:
-                        await town.live(minutes=8)
+                        await town.live(minutes=3)
                         assert town.incidents() == []
                         await act(town)
                     finally:
@@ -313,7 +313,7 @@ def judge(town: Town, wanted: Scenario) -> IncidentRecord:
 def test_the_right_change_is_first(play: Play, wanted: Scenario) -> None:
     async def act(town: Town) -> None:
         wanted.do(town)
-        await town.live(minutes=4)
+        await town.live(minutes=3)
         judge(town, wanted)
 
     play(act)
@@ -327,7 +327,7 @@ def test_it_is_first_among_many_unrelated_changes(play: Play, name: str) -> None
         noise(town)
         await town.live(seconds=20)
         wanted.do(town)
-        await town.live(minutes=4)
+        await town.live(minutes=3)
         record = judge(town, wanted)
         if wanted.hit == "shop":
             assert len(record.changed) > 8
@@ -360,7 +360,7 @@ def test_what_breaks_nothing_is_kept_and_opens_nothing(play: Play, do: Callable[
 def test_the_message_the_document_and_the_json_say_who_and_how_long_before(play: Play) -> None:
     async def act(town: Town) -> None:
         town.world.revoke(secret_of("shop"), by=BEN)
-        await town.live(minutes=4)
+        await town.live(minutes=3)
         (one,) = town.incidents()
         said = one.diagnosis.changed or ""
         assert said.startswith("Key “backend” (sk-")
@@ -379,7 +379,7 @@ def test_the_message_the_document_and_the_json_say_who_and_how_long_before(play:
 def test_without_an_admin_key_it_says_that_it_does_not_know(play: Play) -> None:
     async def act(town: Town) -> None:
         town.world.revoke(secret_of("shop"), by=BEN)
-        await town.live(minutes=4)
+        await town.live(minutes=3)
         (one,) = town.incidents()
         record = town.record_of(one)
         assert ranked(record.incident, record.changed) == ()
@@ -394,7 +394,7 @@ def test_a_log_that_cannot_be_read_is_said_and_the_difference_still_explains_it(
         town.office.administration_trouble("forbidden", "audit_logs")
         await town.live(minutes=6)
         town.world.revoke(secret_of("shop"), by=BEN)
-        await town.live(minutes=4)
+        await town.live(minutes=3)
         wanted = next(each for each in SCENARIOS if each.name == "key deleted")
         record = judge(town, wanted)
         assert town.told(record.incident)[0].event.after is not None
