@@ -233,6 +233,8 @@ def _same_model(one: str | None, other: str) -> bool:
 def _timing(incident: Incident, event: ChangeEvent) -> tuple[float, bool]:
     """What is left of a weight, of 100, for the time at which it happened, and whether it can have led to the failure."""
     bad, (first, last) = incident.first_bad_at, happened(event)
+    if event.source is ChangeSource.CONFIGURATION and timedelta() < first - bad <= _CLOCKS:
+        return 97.0, True  # what this monitor sends is another from the next request on, and noted a moment later
     if first > bad:
         return (70.0 if first == last and first - bad <= _CLOCKS else 45.0), False
     share = 100.0 - 10 * min(1.0, max(timedelta(), bad - last) / BEFORE)

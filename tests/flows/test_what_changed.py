@@ -76,6 +76,8 @@ class Town:
             more = {"owner": BEN} if name == "people" else {"owner": f"{name}-robot"}
             self.world.add_key(secret_of(name), f"proj_{name}", name="backend", created_at=START.timestamp() - 4e6, **more)
             (folder / f"{name}.key").write_text(secret_of(name))
+        self.office.spend_limit("proj_batch", 10_000)
+        self.office.spend_limit(ORGANIZATION, 90_000)
         self.office.add_certificate(ORGANIZATION, "mtls", 1.0, START.timestamp() + 9e6, created_at=1.0)
         self.office.add_admin_key(ORGANIZATION, ADMIN, "monitor", ["api.management.read"], created_at=1.0)
         (folder / "admin.key").write_text(ADMIN)
