@@ -226,7 +226,7 @@ SCENARIOS = [
     ),
     Scenario(
         "key scopes narrowed", lambda town: town.world.restrict(secret_of("shop"), ["api.model.read"], by=BEN),
-        K.KEY_CHANGED, F.AUTH_MISSING_SCOPE, key="backend", strength=Strength.STRONG,
+        K.KEY_CHANGED, F.AUTH_MISSING_SCOPE, key="backend", confidence=Confidence.LIKELY, strength=Strength.STRONG,
     ),
     Scenario(
         "owner removed from the project", lambda town: town.office.remove_member("proj_people", BEN),
