@@ -300,7 +300,7 @@ class IncidentKeeper:
             looked[one.id] = (*known, one.diagnosis)
             if self._explained.get(one.id) == looked[one.id]:
                 continue
-            said = sharpened(one, ranked(one, around.read(self._engine, one)))
+            said = self._by_changes(one)
             if said == one.diagnosis:
                 continue
             if said.changed is not None:
@@ -312,6 +312,10 @@ class IncidentKeeper:
         self._explained = looked
         if sharper:
             self.open_ones = incidents.open_ones(self._engine)
+
+    def _by_changes(self, one: Incident) -> Diagnosis:
+        """The diagnosis with what changed just before."""
+        return sharpened(one, ranked(one, around.read(self._engine, one)))
 
     def _carry_out(self, now: datetime) -> Iterator[Target]:
         """What people asked for on the pages."""
@@ -377,8 +381,11 @@ class IncidentKeeper:
         if incident.id is None:
             return
         current = next((each for each in self.open_ones if each.id == incident.id), None)
-        same = current is not None and current.failure is incident.failure and current.cause == incident.cause
-        incidents.update(self._engine, incident.id, event, **({"diagnosis": diagnosis} if same else {}))
+        if current is not None and current.failure is incident.failure and current.cause == incident.cause:
+            said = self._by_changes(replace(current, diagnosis=diagnosis))
+            incidents.update(self._engine, incident.id, event, diagnosis=said)
+        else:
+            incidents.update(self._engine, incident.id, event)
         self.open_ones = incidents.open_ones(self._engine)
 
     # Words ----------------------------------------------------------------------------------------------------------------------

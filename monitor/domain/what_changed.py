@@ -93,7 +93,30 @@ def ranked(incident: Incident, events: Iterable[ChangeEvent]) -> tuple[Explanati
         first, last = happened(event)
         if last >= window.start and first < window.end and last - first <= LONGEST and _is_near(incident, event):
             found.append(_judged(incident, event))
-    return tuple(sorted(found, key=lambda each: _place(incident, each)))
+    return tuple(sorted(_with_keys(found), key=lambda each: _place(incident, each)))
+
+
+_TOGETHER = timedelta(seconds=2)
+
+
+def _with_keys(found: Sequence[Explanation]) -> list[Explanation]:
+    """A service account that went in the same moment as the key that failed, by the same hand, took the key with it."""
+    keys = [each for each in found if each.event.kind is ChangeKind.KEY_DELETED and each.strength is Strength.PROOF]
+
+    def with_key(each: Explanation) -> Explanation:
+        if each.event.kind is not ChangeKind.SERVICE_ACCOUNT_DELETED or each.why is None:
+            return each
+        scores = [key.score for key in keys if _same_hand(key.event, each.event)]
+        if not scores:
+            return each
+        return replace(each, strength=Strength.PROOF, reach=Reach.ITSELF, score=min(100.0, max(scores) + 0.5))
+
+    return [with_key(each) for each in found]
+
+
+def _same_hand(key: ChangeEvent, account: ChangeEvent) -> bool:
+    logged = key.source is account.source is ChangeSource.AUDIT_LOG and key.actor is not None
+    return logged and (key.actor, key.project) == (account.actor, account.project) and abs(key.at - account.at) <= _TOGETHER
 
 
 def best_of(found: Sequence[Explanation]) -> Explanation | None:
@@ -243,6 +266,8 @@ def _same_model(one: str | None, other: str) -> bool:
 def _timing(incident: Incident, event: ChangeEvent) -> tuple[float, bool]:
     """What is left of a weight, of 100, for the time at which it happened, and whether it can have led to the failure."""
     bad, (first, last) = incident.first_bad_at, happened(event)
+    if event.source is ChangeSource.CONFIGURATION and timedelta() < first - bad <= _CLOCKS:
+        return 97.0, True  # what this monitor sends is another from the next request on, and noted a moment later
     if first > bad:
         return (70.0 if first == last and first - bad <= _CLOCKS else 45.0), False
     share = 100.0 - 10 * min(1.0, max(timedelta(), bad - last) / BEFORE)

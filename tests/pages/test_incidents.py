@@ -11,11 +11,13 @@ import pandas as pd
 import pytest
 
 from monitor.domain.alerting import NotifyReason, Silence
+from monitor.domain.changes import ChangeEvent, ChangeKind, ChangeSource
 from monitor.domain.diagnosis import Context, diagnose
 from monitor.domain.incidents import Cause, Change, Event, EventKind, Incident, Severity
 from monitor.domain.inventory import Target
 from monitor.domain.taxonomy import FailureKind, Lane, Scope
-from monitor.store import incidents, intents, outbox, silences
+from monitor.domain.what_changed import ranked, sharpened, window_of
+from monitor.store import changes, incidents, intents, outbox, silences
 from monitor.store.engine import open_engine
 from monitor.store.outbox import NewMessage, NotSent
 from monitor.ui.format import csv_of, local
@@ -49,8 +51,8 @@ def incident(store: Store, **facts: Any) -> Incident:
 
 def put(store: Store, *those: Incident) -> list[Incident]:
     """Store them, as the service does."""
-    changes = [Change(one, (Event(one.opened_at, EventKind.OPENED, one.title),)) for one in those]
-    return incidents.apply(open_engine(store.url), changes, store.now)
+    made = [Change(one, (Event(one.opened_at, EventKind.OPENED, one.title),)) for one in those]
+    return incidents.apply(open_engine(store.url), made, store.now)
 
 
 def burnt(store: Store, *those: Incident) -> list[Incident]:
@@ -426,3 +428,43 @@ def test_a_diagnosis_on_a_page_names_no_second_zone(visit: Visit, store: Store, 
     text = visit(name).text
     assert "failing since" in text
     assert " UTC" not in text.replace("times in UTC", "")
+
+
+# --- what changed just before ----------------------------------------------------------------------------------------------
+
+
+def changed(store: Store, one: Incident, **facts: Any) -> Incident:
+    """The key was deleted 40 s before, and another was made; as the service does, the diagnosis says so."""
+    deleted = ChangeEvent(
+        at=one.first_bad_at - timedelta(seconds=40), kind=ChangeKind.KEY_DELETED, source=ChangeSource.AUDIT_LOG,
+        text="Key “backend” (sk-…4f2c) was deleted.", project="legacy", key="backend", actor="ben.bauer", dedup="deleted",
+    )  # fmt: skip
+    made = replace(deleted, kind=ChangeKind.KEY_CREATED, key="spare", text=f"Key “{NASTY}” was created.", actor=NASTY, dedup="made")
+    engine = open_engine(store.url)
+    changes.record(engine, [replace(deleted, **facts), made])
+    said = sharpened(one, ranked(one, changes.find(engine, window_of(one))))
+    incidents.update(engine, one.id or 0, Event(store.now, EventKind.CAUSE, "Changed"), diagnosis=said)
+    return replace(one, diagnosis=said)
+
+
+def test_an_incident_tells_what_changed_just_before_best_first(visit: Visit, store: Store) -> None:
+    page = visit_one(visit, changed(store, burnt(store)[0]))
+    assert "What changed just before" in page.text
+    assert "Key “backend” (sk-…4f2c) was deleted by ben.bauer 40 s before the first" in page.text
+    assert "A deleted key is refused" in page.text
+    assert "explains it" in page.text
+    assert "Also changed: 1" in page.text
+    assert "Cause, certain" in page.text
+    assert "<img src=x" not in page.html
+
+
+def test_the_overview_and_the_project_tell_it_in_one_line(visit: Visit, store: Store) -> None:
+    changed(store, burnt(store)[0])
+    assert "Changed just before: Key “backend” (sk-…4f2c) was deleted by ben.bauer" in visit("overview").text
+    assert "Key “backend” (sk-…4f2c) was deleted by ben.bauer" in visit("project", project="legacy").text
+
+
+def test_without_an_admin_key_what_changed_is_not_known(visit: Visit, store: Store) -> None:
+    page = visit_one(visit, burnt(store)[0])
+    assert "Nothing that is known here explains it" in page.text
+    assert "What changed at OpenAI is not known: no admin key is configured." in page.text
