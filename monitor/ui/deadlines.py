@@ -22,7 +22,7 @@ KINDS = {
     DeadlineKind.ADMIN_KEY_EXPIRY: "admin key expiry",
     DeadlineKind.CERTIFICATE_EXPIRY: "certificate expiry",
     DeadlineKind.MODEL_SHUTDOWN: "model shutdown",
-    DeadlineKind.SPEND_LIMIT: "spend limit, projected",
+    DeadlineKind.SPEND_LIMIT: "spend limit",
     DeadlineKind.SILENCE_END: "silence ends",
     DeadlineKind.MAINTENANCE_END: "maintenance ends",
 }
@@ -50,6 +50,8 @@ def group(deadline: Deadline, now: datetime) -> str:
 def ahead(deadline: Deadline, now: datetime) -> str:
     """`in 6 days`, `tomorrow`, `today`, `3 days ago`."""
     left = deadline.days_left(now)
+    if left < 0 and deadline.kind is DeadlineKind.SPEND_LIMIT:
+        return "now"
     if left < 0:
         past = (now.date() - deadline.at.date()).days
         return f"{days(past)} ago" if past else "just passed"

@@ -5,6 +5,7 @@ import streamlit as st
 
 from monitor.domain.deadlines import LANES, Deadline
 from monitor.domain.ics import calendar_file
+from monitor.domain.words import capital
 from monitor.store.organization import NO_ADMIN_KEY
 from monitor.ui import blocks, data, deadlines, filters
 from monitor.ui.format import csv_of, escape, plural, viewer_zone
@@ -42,7 +43,7 @@ with place:
     if passed:
         said, css = f"{plural(len(passed), 'deadline has', 'deadlines have')} passed.", "failing"
         named = "; ".join(f"{escape(each.title)}: {deadlines.ahead(each, now)}" for each in passed[-3:])
-        then = f"{named}{' and others' if len(passed) > 3 else ''}."
+        then = f"{capital(named)}{' and others' if len(passed) > 3 else ''}."
         then += f" Next: {escape(coming[0].title)} {deadlines.ahead(coming[0], now)}." if coming else ""
     elif coming:
         near = coming[0].days_left(now)

@@ -66,7 +66,8 @@ with place:
     if going and going[0].days_left <= SOON:
         first = going[0]
         when = f"in {days(first.days_left)}" if first.days_left > 0 else "today" if not first.days_left else f"since {first.day}"
-        then.append(f"<b>{escape(first.model)}</b> is shut down {when}; {plural(len(first.who), 'project')} need or use it.")
+        who = "1 project needs or uses" if len(first.who) == 1 else f"{len(first.who):,} projects need or use"
+        then.append(f"<b>{escape(first.model)}</b> is shut down {when}; {who} it.")
     if note := access.unknown_policy(chosen):
         then.append(f'<span class="soft">{escape(note)}</span>')
     rest = f'<span class="then">{" ".join(then)}</span>' if then else ""

@@ -185,7 +185,7 @@ def test_days_stand_in_their_order_with_what_breaks(visit: Visit, store: Store, 
     full(store, record)
     text = visit("deadlines").text
     assert "Key crm/backend expires" in text
-    assert "1 deadline has passed. key crm/backend expires: 2 days ago. Next: key docs/backend expires in 6 days." in text
+    assert "1 deadline has passed. Key crm/backend expires: 2 days ago. Next: key docs/backend expires in 6 days." in text
     places = [text.index(part) for part in ("Overdue", "This week", "This month", "Later")]
     assert places == sorted(places)
     assert "OpenAI refuses every call with the key (401)." in text
