@@ -11,7 +11,7 @@ from datetime import UTC, datetime, timedelta
 
 from monitor.admin_line import Line, Rank
 from monitor.openai_api import organization as record
-from monitor.openai_api.admin import Unreadable
+from monitor.openai_api.admin import Ask, Unreadable
 from monitor.store.organization import DAYS, HOURS, MINUTES, OrganizationWriter, PartState, Place
 
 BACK = {MINUTES: timedelta(hours=1), HOURS: timedelta(days=1), DAYS: timedelta(days=3)}
@@ -56,12 +56,14 @@ async def read_usage(
         if state.read_until is not None:
             start = max(state.read_until - BACK[width], start)
         start = _floor(start, width)  # a bucket that is cut would count less than it has
+        ask = line.at(f"usage/{endpoint}", Rank.USAGE)
         try:
-            pages = record.usage(line.at(f"usage/{endpoint}", Rank.USAGE), endpoint, width, start, end, BY)
-            async for page in pages:
-                if page.rows:
-                    busy.add(endpoint)
-                await store(OrganizationWriter.replace_usage, endpoint, width, page.starts, page.rows)
+            quiet, begin, until = await _looked_over(ask, endpoint, width, start, end)
+            await store(OrganizationWriter.replace_usage, endpoint, width, quiet, ())
+            if begin < until:
+                busy.add(endpoint)
+                async for page in record.usage(ask, endpoint, width, begin, until, BY):
+                    await store(OrganizationWriter.replace_usage, endpoint, width, page.starts, page.rows)
         except Unreadable as error:
             failed[part] = str(error)
             await store(OrganizationWriter.fail, part, None, f"{endpoint}: {error}", now)
@@ -69,6 +71,23 @@ async def read_usage(
             await store(OrganizationWriter.read_until, part, end, now)
             parts[part, None] = PartState(now, read_until=end)
     return Outcome(frozenset(busy), failed)
+
+
+async def _looked_over(
+    ask: Ask, endpoint: str, width: timedelta, start: datetime, end: datetime
+) -> tuple[list[datetime], datetime, datetime]:
+    """Buckets without traffic, and the stretch outside which there is none: most endpoints are used by nobody, and a month that is
+    summed up is one question.
+    """
+    starts: list[datetime] = []
+    used: list[datetime] = []
+    async for page in record.usage(ask, endpoint, width, start, end, ()):
+        starts += page.starts
+        used += [row.start for row in page.rows if row.requests or row.input_tokens or row.output_tokens]
+    if not used:
+        return starts, end, end
+    first, last = min(used), max(used)
+    return [at for at in starts if not first <= at <= last], first, min(last + width, end)
 
 
 async def read_costs(line: Line, store: Store, parts: dict[Place, PartState], now: datetime) -> Outcome:

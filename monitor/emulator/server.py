@@ -9,7 +9,9 @@ from monitor.emulator.world import World
 
 
 def plain_world() -> World:
-    """One organization with one project and one key, for trying things out: `proj_emulated`, `sk-proj-EMULATED-not-a-key-0000`."""
+    """One organization with one project and one key, for trying things out: `proj_emulated`, `sk-proj-EMULATED-not-a-key-0000`,
+    and `sk-admin-EMULATED-not-a-key-0000` that may read the organization's record.
+    """
     world = World()
     for name in ("gpt-4o", "gpt-4o-mini", "gpt-5"):
         world.add_model(name)
@@ -17,6 +19,9 @@ def plain_world() -> World:
     world.add_model("text-embedding-3-small", family="embeddings", latency=0.15)
     world.add_project("proj_emulated", "org-emulated", "emulated")
     world.add_key("sk-proj-EMULATED-not-a-key-0000", "proj_emulated")
+    world.administration.add_admin_key(
+        "org-emulated", "sk-admin-EMULATED-not-a-key-0000", "emulated", ["api.management.read"], created_at=world.clock()
+    )
     return world
 
 

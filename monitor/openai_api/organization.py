@@ -371,8 +371,10 @@ def _flat(raw: Mapping[str, Any], *, personal: bool, depth: int = 0) -> Iterator
 
 USAGE_ENDPOINTS = ("completions", "embeddings", "images", "moderations", "audio_speeches", "audio_transcriptions")
 """Those whose figures are requests to a model."""
-_BUCKETS = {timedelta(minutes=1): ("1m", 10), timedelta(hours=1): ("1h", 6), timedelta(days=1): ("1d", 4)}
-"""How OpenAI calls the width, and how many buckets we ask for at once: few enough that a page of a large organization fits."""
+_BUCKETS = {timedelta(minutes=1): ("1m", 10, 1440), timedelta(hours=1): ("1h", 6, 168), timedelta(days=1): ("1d", 4, 31)}
+"""How OpenAI calls the width; how many buckets we ask for at once, few enough that a page of a large organization fits; and how many
+where each is one row, as many as OpenAI gives.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -386,17 +388,17 @@ class UsagePage:
 async def usage(
     ask: Ask, endpoint: str, width: timedelta, start: datetime, end: datetime, by: Sequence[str]
 ) -> AsyncIterator[UsagePage]:
-    """The usage of one endpoint in [start, end), a page at a time, by some of `project_id`, `api_key_id` and `model`.
+    """The usage of one endpoint in [start, end), a page at a time, by some of `project_id`, `api_key_id` and `model`, or summed up.
 
     Raises `Unreadable`; the pages before it are good.
     """
-    name, limit = _BUCKETS[width]
+    name, few, many = _BUCKETS[width]
     parameters = {
         "start_time": int(start.timestamp()),
         "end_time": int(end.timestamp()),
         "bucket_width": name,
         "group_by": list(by),
-        "limit": limit,
+        "limit": few if by else many,
     }
     async for buckets in _bucket_pages(ask, f"usage/{endpoint}", parameters):
         rows = [row for at, results in buckets for raw in results if (row := _usage_row(Facts(raw), at, width)) is not None]
