@@ -39,9 +39,9 @@ class KeyMatch:
 _SHOWN = re.compile(r"([A-Za-z0-9_-]*)(?:\.{2,}|…|\*{2,})([A-Za-z0-9_-]*)", re.ASCII)
 
 
-def shown_parts(redacted: str | None) -> tuple[str, str] | None:
+def shown_parts(redacted: object) -> tuple[str, str] | None:
     """The beginning and the end that `sk-abc...def` shows; None where it shows too little to tell keys apart."""
-    found = _SHOWN.fullmatch(redacted.strip()) if redacted else None
+    found = _SHOWN.fullmatch(redacted.strip()) if isinstance(redacted, str) else None
     return (found[1], found[2]) if found and len(found[2]) >= 3 else None
 
 
