@@ -110,6 +110,8 @@ class AdminSync:
         self._keys: dict[str, tuple[Item, ...]] = {}
         """By project, as OpenAI sent them: beginning and end of a key stay in memory."""
         self._labels: dict[str, tuple[str, str]] = {}
+        self._named: tuple[tuple[Settings, dict[str, tuple[str, str]]], drift.Names] | None = None
+        """What things are called, and of which settings and labels that was made."""
         self._homes: dict[str, str] = {}
         """OpenAI's projects of our projects, by their keys: where no id is configured."""
         self.left: list[Place] = []
@@ -151,13 +153,16 @@ class AdminSync:
         return self._parts.get((part, project), PartState())
 
     def _names(self, known: dict[str, Item] | None = None) -> drift.Names:
-        configured = [project for project in self._watched().projects if project.project_id]
-        return drift.Names(
-            projects={str(project.project_id): project.name for project in reversed(configured)},
-            keys=self._labels,
-            models={str(project.project_id): project.models for project in configured},
-            known=known or {},
-        )
+        about = (self._watched(), self._labels)
+        if self._named is None or self._named[0][0] is not about[0] or self._named[0][1] is not about[1]:
+            configured = [project for project in about[0].projects if project.project_id]
+            names = drift.Names(
+                projects={str(project.project_id): project.name for project in reversed(configured)},
+                keys=self._labels,
+                models={str(project.project_id): project.models for project in configured},
+            )
+            self._named = about, names
+        return replace(self._named[1], known=known) if known else self._named[1]
 
     @property
     def active(self) -> list[str]:

@@ -23,6 +23,7 @@ _KINDS: Mapping[str, ChangeKind] = {
     "user.added": _K.MEMBER_ADDED,
     "user.updated": _K.MEMBER_CHANGED,
     "user.deleted": _K.MEMBER_REMOVED,
+    "user.removed": _K.MEMBER_REMOVED,
     "project.created": _K.PROJECT_CREATED,
     "project.updated": _K.PROJECT_CHANGED,
     "project.archived": _K.PROJECT_ARCHIVED,
@@ -36,8 +37,13 @@ _FAMILIES: tuple[tuple[str, ChangeKind], ...] = (
     ("certificate.", _K.CERTIFICATE_CHANGED),
     ("certificates.", _K.CERTIFICATE_CHANGED),
     ("role.", _K.ROLE_CHANGED),
+    ("role_assignment.", _K.ROLE_CHANGED),
+    ("resource_role_assignment.", _K.ROLE_CHANGED),
+    ("custom_role.", _K.ROLE_CHANGED),
     ("admin_api_key.", _K.ADMIN_KEY_CHANGED),
-    ("billing.", _K.SPEND_LIMIT_CHANGED),
+    ("billing.alerts.", _K.SPEND_ALERT_CHANGED),
+    ("billing.overage_limit.", _K.SPEND_LIMIT_CHANGED),
+    ("usage_limit.", _K.SPEND_LIMIT_CHANGED),
 )
 
 
@@ -107,7 +113,7 @@ def _saying(event: AuditEvent, names: Names, limits: dict[str, Mapping[str, Any]
     if noun == "service_account":
         return Saying(kind, f"Service account {_named(event, item)} {_verb(verb)}{_role(event)}.", event.subject)
     if noun == "user":
-        did = {"added": "joined the organization", "deleted": "was removed from the organization"}.get(verb, _verb(verb))
+        did = {"added": "joined the organization", "deleted": _LEFT, "removed": _LEFT}.get(verb, _verb(verb))
         return Saying(kind, f"{names.who(event.subject) or 'Somebody'} {did}{_role(event)}.", event.subject)
     if noun == "role.assignment":
         return _role_assignment(event, names, verb)
@@ -120,6 +126,7 @@ def _saying(event: AuditEvent, names: Names, limits: dict[str, Mapping[str, Any]
     return Saying(kind, f"{told}{f' “{name}”' if isinstance(name, str) else ''} {_verb(verb)}.", event.subject)
 
 
+_LEFT = "was removed from the organization"
 _TITLES = {
     "ip_allowlist": "The list of allowed addresses",
     "ip_allowlist.config": "The list of allowed addresses",
@@ -128,7 +135,7 @@ _TITLES = {
     "admin_api_key": "Admin key",
     "organization": "The organization",
     "role": "A role",
-    "billing": "The organization's billing",
+    "billing.alerts": "The organization's alerts about its bill",
     "billing.overage_limit": "The organization's limit of overage",
 }
 

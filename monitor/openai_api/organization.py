@@ -372,8 +372,8 @@ def _flat(raw: Mapping[str, Any], *, personal: bool, depth: int = 0) -> Iterator
 USAGE_ENDPOINTS = ("completions", "embeddings", "images", "moderations", "audio_speeches", "audio_transcriptions")
 """Those whose figures are requests to a model."""
 _BUCKETS = {timedelta(minutes=1): ("1m", 10, 1440), timedelta(hours=1): ("1h", 6, 168), timedelta(days=1): ("1d", 4, 31)}
-"""How OpenAI calls the width; how many buckets we ask for at once, few enough that a page of a large organization fits; and how many
-where each is one row, as many as OpenAI gives.
+"""How OpenAI calls the width, how many buckets we ask for at once (few enough that a large organization fits in a page), and how
+many where each is one row: as many as OpenAI gives.
 """
 
 

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -151,6 +152,45 @@ def test_the_only_verbs_of_the_admin_client_are_get() -> None:
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and "_sdk" in ast.unparse(node.func.value)
     }
     assert calls == {"get"}
+
+
+_ASKING = {"post", "put", "patch", "delete", "request", "send", "stream", "urlopen", "build_request"}
+_MAY = {
+    ("openai_api/transport.py", "self._session.request"): "the network below the SDK, whose verb the guard has seen",
+    ("incident_keeper.py", "poller.request"): "a question as an object, unsent",
+    ("notify/channels.py", "channels.send"): "a message to people",
+    ("notify/outbox.py", "channels.send"): "a message to people",
+    ("notify/dead_man.py", "urllib.request.urlopen"): "a sign of life to whom the configuration names",
+    ("store/maintenance.py", "meta.put"): "the database",
+}
+
+
+def test_nothing_of_ours_asks_anybody_in_another_way() -> None:
+    """Every call in the program whose name could send something, but for SQL: each is known and says why it is there."""
+    found = set()
+    for file in (ROOT / "monitor").rglob("*.py"):
+        place = file.relative_to(ROOT / "monitor").as_posix()
+        if place.startswith("emulator/"):
+            continue
+        for node in ast.walk(ast.parse(file.read_text())):
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute) and node.func.attr in _ASKING:
+                call = ast.unparse(node.func)
+                if not call.startswith("sa."):
+                    found.add((place, call))
+    assert found == set(_MAY)
+
+
+def test_only_the_guarded_client_knows_where_the_record_is() -> None:
+    for file in (ROOT / "monitor").rglob("*.py"):
+        place = file.relative_to(ROOT / "monitor").as_posix()
+        if not place.startswith("emulator/"):
+            texts = [node.value for node in ast.walk(ast.parse(file.read_text())) if isinstance(node, ast.Constant)]
+            paths = [
+                text
+                for text in texts
+                if isinstance(text, str) and re.search(r"(?<!platform\.openai\.com/settings)/organization/", text)
+            ]
+            assert place == "openai_api/admin.py" or not [text for text in paths if " " not in text], place
 
 
 async def test_the_admin_key_is_sent_and_no_project() -> None:

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
+from monitor.domain.changes import ChangeKind, ChangeSource
 from monitor.domain.health import Health, HealthPolicy, HealthState, Transition, advance, look_again_after
 from monitor.domain.inventory import ProbeKind, Target
 from monitor.domain.observation import Observation, RateLimitHit, RateLimitSnapshot, Verdict
@@ -544,6 +545,42 @@ def test_the_newest_heartbeat_is_the_one_shown(store: Store) -> None:
     assert not found.late(START + timedelta(seconds=30))
     lag = queries.lag_trend(store.pages, Window(START, START + timedelta(hours=1)))
     assert list(lag["lag_p99_ms"]) == [3.5]
+
+
+def test_a_configuration_that_changes_is_told_for_each_project_and_the_first_is_no_change(store: Store) -> None:
+    ever = Window(START - timedelta(days=1), START + timedelta(days=1))
+    before = {"intervals": {"auth": "60s"}, "projects": [{"name": "checkout", "project_id": "proj_a", "owner": "team-a"}]}
+    after = {"intervals": {"auth": "30s"}, "projects": [{"name": "checkout", "project_id": "proj_a", "owner": "team-b"}]}
+    store.writer.save_effective_config("monitor.toml", before, START)
+    store.writer.save_effective_config("monitor.toml", before, START)
+    assert queries.changes(store.pages, ever) == []
+    store.writer.save_effective_config("monitor.toml", after, START + timedelta(hours=1))
+    own, shared = queries.changes(store.pages, ever)
+    assert (own.kind, own.source) == (ChangeKind.CONFIG_CHANGED, ChangeSource.CONFIGURATION)
+    assert (own.project, own.project_id, own.at) == ("checkout", "proj_a", START + timedelta(hours=1))
+    assert own.text == "The configuration changed: checkout: owner team-a → team-b."
+    assert (shared.project, shared.text) == (None, "The configuration changed: intervals.auth 60s → 30s.")
+
+
+def test_another_secret_is_told_with_its_registering_and_a_secret_that_is_new_is_not(store: Store) -> None:
+    ever = Window(START - timedelta(days=1), START + timedelta(days=1))
+    known = inventory("checkout")
+    store.writer.sync_inventory(known, START)
+    assert queries.changes(store.pages, ever) == []
+    [checkout] = known.projects
+
+    def with_mark(mark: str | None):
+        key = replace(checkout.keys[0], fingerprint=mark)  # type: ignore[arg-type]
+        return replace(known, projects=(replace(checkout, keys=(key,)),))
+
+    for hour, mark in enumerate((None, "ffffffffffffffff…9999", "ffffffffffffffff…9999")):  # an unreadable one is still the same
+        store.writer.sync_inventory(with_mark(mark), START + timedelta(hours=1 + hour))
+    [event] = queries.changes(store.pages, ever)
+    assert (event.kind, event.key, event.project) == (ChangeKind.KEY_ROTATED, "backend", "checkout")
+    assert event.at == START + timedelta(hours=2)
+    assert event.text.endswith("→ …9999.")
+    store.writer.sync_inventory(known, START + timedelta(hours=5))
+    assert len(queries.changes(store.pages, ever)) == 2
 
 
 def test_the_same_configuration_is_stored_once(store: Store) -> None:
