@@ -32,7 +32,7 @@ class HygienePolicy:
 
     def serves_customers(self, environment: str | None) -> bool | None:
         """Whether an environment is production; None where none is named."""
-        return None if environment is None else environment.casefold() in {name.casefold() for name in self.production}
+        return None if environment is None else any(environment.casefold() == name.casefold() for name in self.production)
 
 
 @dataclass(frozen=True, slots=True)

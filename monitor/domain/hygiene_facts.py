@@ -208,8 +208,7 @@ def assembled(known: Gathered) -> Iterator[tuple[ProjectFacts, tuple[KeyFacts, .
     for project in known.projects:
         facts = there.project(project)
         keys = [there.configured(facts, key) for key in project.keys]
-        taken = {each.api_key for each in keys if each.api_key} | there.taken
-        rest = (item for item in there.records.get(project.project_id or "", ()) if item.id not in taken)
+        rest = (item for item in there.records.get(project.project_id or "", ()) if item.id not in there.taken)
         unproven = any(each.record is None and there.may_be_any(each) for each in keys)
         keys += [there.unwatched(facts, item, unproven) for item in sorted(rest, key=lambda item: (item.name, item.id))]
         yield facts, tuple(keys)

@@ -31,8 +31,10 @@ from monitor.store.tables import DAY, PROBES, key_matches, organization_items, o
 _WHOLE = (ItemKind.PROJECT, ItemKind.USER, ItemKind.MODEL_PERMISSIONS, ItemKind.SPEND_LIMIT)
 _IDS_ONLY = (ItemKind.MEMBER, ItemKind.SERVICE_ACCOUNT)
 _READ = (*_WHOLE, *_IDS_ONLY, ItemKind.API_KEY, ItemKind.RATE_LIMIT)
+_ITEMS = {kind.value: kind for kind in _READ}
 _PROBING = (PROBES[ProbeKind.INFERENCE], PROBES[ProbeKind.DENIED_MODEL])
 _MILLISECOND = timedelta(milliseconds=1)
+_FEW = 500
 _BY_HOUR = timedelta(days=7)
 """Use is looked at by the hour for no longer: a large organization's hours are millions of rows."""
 _NOT_READ = "the organization’s record of it has not been read yet"
@@ -92,7 +94,7 @@ def _gathered(connection: Connection, now: datetime) -> tuple[Gathered, list[Key
     configured = connection.execute(sa.select(p.name, p.facts).where(p.active == 1).order_by(p.name))
     projects = tuple(_project(name, facts, tuple(keys[name])) for name, facts in configured)
     found, records = _organization(connection)
-    use, nothing = _use(connection, now)
+    use, nothing = _use(connection, now, [each.item.id for each in records])
     known = Gathered(
         projects,
         found,
@@ -175,9 +177,9 @@ def _organization(connection: Connection) -> tuple[Organization, list[KeyRecord]
         mine, i.kind.in_([kind.value for kind in _WHOLE]), i.gone_at.is_(None)
     )
     for kind, project, number, facts in connection.execute(whole):
-        items.append(Item(ItemKind(kind), number, number if kind == ItemKind.PROJECT else project or None, _facts(facts)))
+        items.append(Item(_ITEMS[kind], number, number if kind == ItemKind.PROJECT else project or None, _facts(facts)))
     ids = sa.select(i.kind, i.project, i.id).where(mine, i.kind.in_([kind.value for kind in _IDS_ONLY]), i.gone_at.is_(None))
-    items += [Item(ItemKind(kind), number, project or None) for kind, project, number in connection.execute(ids)]
+    items += [Item(_ITEMS[kind], number, project or None) for kind, project, number in connection.execute(ids)]
     keys = sa.select(i.project, i.id, i.facts, i.gone_at).where(mine, i.kind == ItemKind.API_KEY.value).order_by(i.project, i.id)
     records = [
         KeyRecord(Item(ItemKind.API_KEY, number, project or None, json.loads(facts)), codec.moment(gone))
@@ -257,25 +259,30 @@ def _ms(width: timedelta) -> int:
     return round(width / _MILLISECOND)
 
 
-def _use(connection: Connection, now: datetime) -> tuple[dict[str, KeyUse], KeyUse | None]:
-    """The use of every key that OpenAI counted, and what is known of all others."""
+def _use(connection: Connection, now: datetime, keys: Collection[str]) -> tuple[dict[str, KeyUse], KeyUse | None]:
+    """The use of those of these keys that OpenAI counted in 90 days, and what is known of all others.
+
+    A month is summed; of a key that was quiet in it, only the day of its last call is looked for.
+    """
     until, since = _usage_until(connection, DAYS), _usage_since(connection, DAYS)
     if until is None or since is None:
         return {}, None
     until = min(until, now)
     u = usage.c
     month, quarter = (to_ms(until - timedelta(days=days)) // DAY * DAY for days in (30, 90))
-    lately = u.start >= month
-    sums = [_sum(sa.case((lately, column), else_=0)) for column in (u.requests, u.input_tokens)]
-    query = (
-        sa.select(u.api_key, u.model, *sums, sa.func.max(u.start))
-        .where(u.organization_id.in_(sa.select(organizations.c.id)), u.width == DAY, u.start >= quarter, u.requests > 0)
-        .group_by(u.api_key, u.model)
-    )
+    counted = (u.organization_id.in_(sa.select(organizations.c.id)), u.width == DAY, u.requests > 0)
+    sums = sa.select(u.api_key, u.model, _sum(u.requests), _sum(u.input_tokens), sa.func.max(u.start))
     found: dict[str, _Counted] = defaultdict(_Counted)
-    for row in connection.execute(query):
+    for row in connection.execute(sums.where(*counted, u.start >= month).group_by(u.api_key, u.model)):
         key, model, requests, tokens, last = tuple(row)
         found[key].add(model, int(requests), int(tokens), last)
+    quiet = sorted(set(keys) - found.keys())
+    if quiet:
+        before = sa.select(u.api_key, sa.func.max(u.start)).where(*counted, u.start >= quarter, u.start < month)
+        if len(quiet) <= _FEW:
+            before = before.where(u.api_key.in_(quiet))
+        for key, last in connection.execute(before.group_by(u.api_key)):
+            found[key].add("", 0, 0, last)
     return {key: one.use(since, until) for key, one in found.items() if key}, KeyUse(since, until)
 
 
