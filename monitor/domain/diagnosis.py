@@ -24,6 +24,10 @@ class Diagnosis:
     next_step: str
     evidence: tuple[str, ...] = ()
     """What the judgement rests on, one fact a line."""
+    changed: str | None = None
+    """What changed just before and explains it best, as one sentence; None where nothing that is known does."""
+    plain: "Diagnosis | None" = None
+    """What was said before that change was known; None where none sharpened it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,9 +4,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 
+from monitor.domain.changes import ChangeEvent
 from monitor.domain.diagnosis import Diagnosis
 from monitor.domain.health import Health
 from monitor.domain.inventory import Target
+from monitor.domain.organization import Gap
 from monitor.domain.taxonomy import FailureKind, Lane, Scope
 
 
@@ -154,3 +156,9 @@ class IncidentRecord:
     """Frozen when it was opened, JSON-ready, redacted. Keys: `first_bad` and `last_good` (an observation's facts or None), `errors`
     (each distinct one: `failure status code message count request_ids first last`), `limits`, `config` (the project's effective
     configuration)."""
+    changed: tuple[ChangeEvent, ...] = ()
+    """What changed around its begin, for those who were hit or for everybody. `what_changed` ranks them."""
+    gaps: tuple[Gap, ...] = ()
+    """Parts of the organization's record that could not be read: what changed there is not known."""
+    record_read_at: datetime | None = None
+    """Until when changes there are known; None where the record was never read."""

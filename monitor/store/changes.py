@@ -1,5 +1,6 @@
 """What changed, as stored: each change once, for ever."""
 
+import secrets
 from collections.abc import Iterable
 from dataclasses import replace
 from typing import Any
@@ -9,7 +10,7 @@ from sqlalchemy import Connection, Engine, Row
 
 from monitor.domain.changes import ChangeEvent, ChangeKind, ChangeSource
 from monitor.domain.timeline import Window, from_ms, to_ms
-from monitor.store import codec, dialect, meta
+from monitor.store import codec, dialect, meta, tables
 from monitor.store.engine import reading, writing
 from monitor.store.tables import change_events
 
@@ -32,20 +33,30 @@ def write(connection: Connection, engine: Engine, events: Iterable[ChangeEvent])
     Where two readings told a change and the audit log tells it too, the audit log's time and actor count: they are exact.
     """
     c = change_events.c
-    new = []
+    new, moved = [], False
     insert = dialect.insert_new(engine, change_events).returning(c.id)
     for event in events:
         row = _row(event)
         number = connection.execute(insert, row).scalar()
         if number is not None:
             new.append(replace(event, id=number))
+            moved = True
         elif event.source is ChangeSource.AUDIT_LOG:
             exact = {"at": row["at"], "source": row["source"], "actor": row["actor"], "after": None}
             guessed = (c.dedup == row["dedup"], c.source == ChangeSource.SYNC.value)
-            connection.execute(sa.update(change_events).where(*guessed).values(exact))
-    if new:
+            moved = bool(connection.execute(sa.update(change_events).where(*guessed).values(exact)).rowcount) or moved
+    if moved:
+        dialect.upsert(engine, tables.meta, put=["value"]).run(connection, [(_VERSION, secrets.token_hex(8))])
         meta.bump(connection)
     return new
+
+
+_VERSION = "changes_version"
+
+
+def version(engine: Engine) -> str | None:
+    """Another one whenever something was added to what changed, or is known more exactly; None where nothing ever was."""
+    return meta.get(engine, _VERSION)
 
 
 def find(engine: Engine, window: Window, project: str | None = None, limit: int = 1000) -> list[ChangeEvent]:
@@ -55,7 +66,7 @@ def find(engine: Engine, window: Window, project: str | None = None, limit: int 
     if project is not None:
         query = query.where(sa.or_(c.project == codec.clean(project), sa.and_(c.project.is_(None), c.project_id.is_(None))))
     with reading(engine) as connection:
-        return [_event(row) for row in connection.execute(query.order_by(c.at.desc(), c.id.desc()).limit(limit))]
+        return [event_of(row) for row in connection.execute(query.order_by(c.at.desc(), c.id.desc()).limit(limit))]
 
 
 def _row(event: ChangeEvent) -> dict[str, Any]:
@@ -76,7 +87,8 @@ def _row(event: ChangeEvent) -> dict[str, Any]:
     }
 
 
-def _event(row: Row[Any]) -> ChangeEvent:
+def event_of(row: Row[Any]) -> ChangeEvent:
+    """A row as an event."""
     return ChangeEvent(
         at=from_ms(row.at),
         kind=_KINDS.get(row.kind, ChangeKind.OTHER),

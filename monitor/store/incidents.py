@@ -17,7 +17,7 @@ from monitor.domain.incidents import Cause, Change, Event, EventKind, Incident, 
 from monitor.domain.taxonomy import FailureKind, Lane, Owner, Scope
 from monitor.domain.timeline import from_ms, to_ms
 from monitor.domain.words import Confidence
-from monitor.store import codec, dialect, meta, story, tables
+from monitor.store import around, codec, dialect, meta, story, tables
 from monitor.store.engine import reading, writing
 from monitor.store.freeze import Freezer
 
@@ -159,7 +159,9 @@ def record(engine: Engine, incident_id: int) -> IncidentRecord | None:
         frozen = connection.execute(sa.select(f.evidence).where(f.incident_id == number)).scalar()
         incident, evidence = _incident(row), json.loads(frozen) if frozen else {}
         events = [Event(from_ms(at), EventKind(kind), text, by) for at, kind, text, by in told]
-        return IncidentRecord(incident, story.read(connection, incident, events, evidence), evidence)
+        whole = story.read(connection, incident, events, evidence)
+        changed = around.changes_of(connection, incident)
+        return IncidentRecord(incident, whole, evidence, changed, *around.not_known(connection, incident.projects))
 
 
 def similar(engine: Engine, incident: Incident, limit: int = 5) -> list[Incident]:
@@ -246,6 +248,8 @@ def _diagnosis(facts: Mapping[str, Any]) -> Diagnosis:
     known: dict[str, Any] = {
         name: tuple(value) if isinstance(value, list) else value for name, value in facts.items() if name in _SAID
     }
+    if isinstance(known.get("plain"), dict):
+        known["plain"] = _diagnosis(known["plain"])
     return Diagnosis(**known | {"confidence": Confidence(known["confidence"]), "owner": Owner(known["owner"])})
 
 

@@ -460,6 +460,7 @@ def here(said: Diagnosis, now: datetime, zone: tzinfo) -> Diagnosis:
         cause=local(said.cause, now, zone),
         next_step=local(said.next_step, now, zone),
         evidence=tuple(local(line, now, zone) for line in said.evidence),
+        changed=local(said.changed, now, zone) if said.changed else None,
     )
 
 
