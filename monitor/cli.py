@@ -25,10 +25,13 @@ from monitor.config import ConfigErrors
 if TYPE_CHECKING:
     from sqlalchemy import Engine
 
+    from monitor.admin_check import Examined
+    from monitor.config import OrganizationSettings
     from monitor.domain.diagnosis import Diagnosis
     from monitor.domain.incidents import Incident
     from monitor.domain.inventory import Inventory
     from monitor.domain.observation import Observation, WireAnswer
+    from monitor.secrets import Secrets
     from monitor.service import Loaded
 
 app = typer.Typer(
@@ -439,6 +442,8 @@ def status(as_json: Json = False, config: Config = None) -> None:
         return
     beat = found[0]
     sample = " · sample data" if beat["demo"] else ""
+    for name, synced in beat["synced"].items():
+        out.print(f"the record of {escape(name)} was read {synced or 'never to its end'}")
     out.print(f"poller {beat['state']}" + (f", last heartbeat {beat['heartbeat']}" if beat["heartbeat"] else "") + sample)
     if beat["config_error"]:
         err.print(escape(f"The newest configuration is not taken:\n{beat['config_error']}"))
@@ -472,7 +477,7 @@ def doctor(as_json: Json = False, config: Config = None) -> None:
     except ConfigErrors as errors:
         loaded = errors
     patient = examination.Patient(loaded, open_secrets(path, env, cwd), path, env, cwd)
-    lines = examination.run(patient, _ask_control, SystemClock())
+    lines = examination.run(patient, _ask_control, SystemClock(), ask_admin=lambda each: _ask_admin(each, patient.secrets))
     if as_json:
         for line in lines:
             _line({"name": line.name, "status": line.status.value, "message": line.message, "fix": line.fix or None})
@@ -497,6 +502,52 @@ def _ask_control(base_url: str) -> "WireAnswer":
 
     scrub_environment()
     return asyncio.run(ask())
+
+
+def _ask_admin(organization: "OrganizationSettings", secrets: "Secrets") -> "Examined":
+    from monitor.admin_check import examine
+    from monitor.openai_api.client import scrub_environment
+
+    scrub_environment()
+    return asyncio.run(examine(organization, secrets))
+
+
+# The organization's own record ----------------------------------------------------------------------------------------------------
+
+
+@app.command()
+def sync(
+    organization: Annotated[list[str] | None, typer.Option(help="Only this one; may be repeated.")] = None,
+    as_json: Json = False,
+    config: Config = None,
+) -> None:
+    """Read the organization's own record once, with its read-only admin key: projects, keys, limits, permissions, money, use, log.
+
+    Exit code 0: all was read, 2: configuration, 3: some of it could not be read. The poller does the same by itself.
+    """
+    from monitor import service, sync_words
+
+    _log(logging.ERROR)
+    loaded = service.load(config, os.environ, Path.cwd())
+    known = {each.name for each in loaded.settings.organizations}
+    if not known:
+        _refuse(*sync_words.WITHOUT_ADMIN_KEY)
+    if unknown := set(organization or ()) - known:
+        _refuse(f"No such organization: {', '.join(sorted(unknown))}. Configured are {', '.join(sorted(known))}.")
+    with err.status("Reading …") as status:
+
+        def tell(name: str, done: int, parts: int) -> None:
+            status.update(f"Reading {escape(name)}: {done:,} of {parts:,} parts of its projects")
+
+        summaries = asyncio.run(service.sync_once(loaded, organization, tell))
+    for name, summary in summaries.items():
+        if as_json:
+            _line(sync_words.line(name, summary))
+        else:
+            for text in sync_words.told(name, summary):
+                out.print(escape(text))
+    if any(summary.failed for summary in summaries.values()):
+        raise SystemExit(Exit.INCONCLUSIVE)
 
 
 # Incidents ------------------------------------------------------------------------------------------------------------------------

@@ -15,13 +15,24 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+from monitor.admin_sync import AdminSync
 from monitor.clock import SystemClock, VirtualClock, VirtualTimeLoop
 from monitor.config import Settings
 from monitor.domain.inventory import Target
 from monitor.emulator.app import create_app
-from monitor.emulator.sample import FUTURE, ORGANIZATION, PAST, SAMPLE_PROJECTS, SampleProject, eventful, sample_world
+from monitor.emulator.sample import (
+    FUTURE,
+    ORGANIZATION,
+    PAST,
+    SAMPLE_ADMIN_KEY,
+    SAMPLE_PROJECTS,
+    SampleProject,
+    eventful,
+    sample_world,
+)
 from monitor.incident_keeper import IncidentKeeper
 from monitor.openai_api.transport import in_process
+from monitor.organization_keeper import admin_client, opened
 from monitor.poller import Poller
 from monitor.service import ROOT, Loaded, api_client, load, store_of
 from monitor.store import meta, queries
@@ -40,6 +51,8 @@ _REAL = {
 _SHORT_GAP = timedelta(minutes=2)
 _FLUSH_AT = 100
 _LONGEST_WAIT = timedelta(minutes=20)
+ROUND_EVERY = timedelta(days=3)
+"""Between two readings of the whole record in the past; in the present it is read every hour."""
 
 Progress = Callable[[float], None]
 """Told the share that is done, from 0 to 1."""
@@ -127,17 +140,28 @@ def _write_config(folder: Path, sample: Sample) -> Path:
         "[monitor]",
         "demo = true",
         f"database_url = {json.dumps(f'sqlite:///{database}')}",
+        "",
+        "[[organizations]]",
+        'name = "harbor-books"',
+        f'id = "{ORGANIZATION}"',
+        f'admin_key = "file:secrets/{SAMPLE_ADMIN_KEY.label}"',
+        f'base_url = "http://127.0.0.1:{sample.port}/v1"',
     ]
+    _write_secret(secrets / SAMPLE_ADMIN_KEY.label, SAMPLE_ADMIN_KEY.secret)
     for project in SAMPLE_PROJECTS:
         lines += ["", *_project_table(project, sample.port)]
         for key in project.keys:
             file = secrets / f"{project.name}-{key.label}"
-            file.write_text(key.secret)
-            file.chmod(0o600)
+            _write_secret(file, key.secret)
             lines += ["[[projects.keys]]", f'label = "{key.label}"', f'secret = "file:secrets/{file.name}"']
     config = folder / "monitor.toml"
     config.write_text("\n".join(lines) + "\n")
     return config
+
+
+def _write_secret(file: Path, secret: str) -> None:
+    file.write_text(secret)
+    file.chmod(0o600)
 
 
 def _project_table(project: SampleProject, port: int) -> Iterator[str]:
@@ -208,10 +232,25 @@ async def _poll_the_past(loaded: Loaded, anchor: datetime, start: datetime, end:
     assert isinstance(loop, VirtualTimeLoop)  # noqa: S101
     clock = VirtualClock(start, loop)
     world = sample_world(anchor.timestamp(), lambda: clock.now().timestamp())
+    app = create_app(world)
+    [organization] = loaded.settings.organizations
+    # Simulated seconds cost nothing, so nobody need be polite in them.
+    hasty = organization.model_copy(update={"sync": organization.sync.model_copy(update={"requests_per_second": 100})})
     with store_of(loaded.settings) as engine:
-        async with api_client(loaded.settings, in_process(create_app(world))) as client:
+        async with (
+            api_client(loaded.settings, in_process(app)) as client,
+            opened(
+                hasty,
+                admin_client(loaded.secrets, in_process(app)),
+                engine,
+                clock,
+                lambda: loaded.settings,
+                loaded.secrets,
+            ) as sync,
+        ):
+            await sync.begin()
             writer = Writer(engine)
-            keeper = IncidentKeeper(engine, clock)
+            keeper = IncidentKeeper(engine, clock, broke=sync.look_now)
             poller = Poller(
                 loaded.settings,
                 loaded.secrets,
@@ -222,12 +261,35 @@ async def _poll_the_past(loaded: Loaded, anchor: datetime, start: datetime, end:
                 watch=keeper.note,
             )
             forward = FastForward(poller, keeper, clock)
+            syncing = asyncio.create_task(_sync_the_past(sync, clock, _sync_moments(start, end, anchor)))
             for stage in _stages(start, end, anchor):
                 poller.settings = _paced(loaded.settings, stage.every)
-                await poller.configure()
+                await poller.configure(known_as=loaded.settings)
                 await forward.until(stage.until, lambda: progress((clock.now() - start) / (end - start)))
                 await poller.beat()
             await forward.end()
+            syncing.cancel()
+            await asyncio.gather(syncing, return_exceptions=True)
+            await sync.once()
+            await poller.beat()
+
+
+def _sync_moments(start: datetime, end: datetime, anchor: datetime) -> list[datetime]:
+    """When the record is read in the past: seldom, and soon after something happened."""
+    often = [start + ROUND_EVERY * number for number in range((end - start) // ROUND_EVERY + 1)]
+    after = [_from(seconds) + timedelta(minutes=20) for stretch in eventful(anchor.timestamp()) for seconds in stretch]
+    return sorted(at for at in {*often, *after} if start <= at < end)
+
+
+async def _sync_the_past(sync: AdminSync, clock: VirtualClock, moments: list[datetime]) -> None:
+    """Read the record at these moments: all of it every few days, between them the log and what it says has changed."""
+    whole = clock.now()
+    for at in moments:
+        await asyncio.sleep(max((at - clock.now()).total_seconds(), 0))
+        if at >= whole:
+            whole = at + ROUND_EVERY
+            await sync.round()
+        await sync.read_log()
 
 
 _LOOKS = tuple(timedelta(seconds=seconds) for seconds in (0, 16, 31, 46, 61))

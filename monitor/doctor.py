@@ -15,16 +15,20 @@ from email.utils import parsedate_to_datetime
 from enum import StrEnum
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import SplitResult, urlsplit
 
 from monitor import __version__
 from monitor.clock import Clock
-from monitor.config import ConfigErrors, Settings, admin_key_errors, dotenv_path, findings, secret_errors
+from monitor.config import ConfigErrors, OrganizationSettings, Settings, admin_key_errors, dotenv_path, findings, secret_errors
 from monitor.domain.classify import classify
 from monitor.domain.observation import Verdict, WireAnswer
 from monitor.domain.redact import redact
 from monitor.domain.taxonomy import KINDS, Lane
 from monitor.secrets import DotEnv, Secrets
+
+if TYPE_CHECKING:
+    from monitor.admin_check import Examined
 
 REQUIREMENTS = Path(__file__).parent.parent / "requirements.txt"
 
@@ -67,15 +71,21 @@ class Patient:
 
 Ask = Callable[[str], WireAnswer]
 """Puts the control question (list the models, without a key) to a base URL. Has its own deadline and never raises."""
+AskAdmin = Callable[[OrganizationSettings], "Examined"]
+"""Puts one light question with an organization's admin key. Has its own deadline."""
 
 
-def run(patient: Patient, ask: Ask, clock: Clock, deadline: timedelta = timedelta(seconds=20)) -> list[DoctorLine]:
-    """Every check, in the order in which to mend things. Takes at most a little over twice `deadline`."""
+def run(
+    patient: Patient, ask: Ask, clock: Clock, deadline: timedelta = timedelta(seconds=20), ask_admin: AskAdmin | None = None
+) -> list[DoctorLine]:
+    """Every check, in the order in which to mend things. Takes at most a little over three times `deadline`."""
     lines = [*_packages(), *_configuration(patient), *_secrets(patient), *_permissions(patient), *_ambient(patient)]
     if settings := patient.settings:
         lines += _bounded("database", lambda: _database(settings.database_url), deadline)
         trips = _travel(settings, ask, clock, patient.env, deadline)
         lines += [line for trip in trips for line in trip.lines()]
+        if ask_admin is not None:
+            lines += _bounded("admin key", lambda: _admin_keys(patient, settings, ask_admin, clock.now()), deadline)
         lines += _clock([trip.skew for trip in trips if trip.skew is not None])
         lines += _ports(settings)
     return lines
@@ -107,6 +117,33 @@ def _bounded(name: str, check: Callable[[], Iterator[DoctorLine]], deadline: tim
     thread.start()
     thread.join(deadline.total_seconds())
     return found[0] if found else [_error(name, f"no answer within {deadline.total_seconds():g} s", "Is it reachable from here?")]
+
+
+# The organization's own record
+
+_SOON = timedelta(days=30)
+
+
+def _admin_keys(patient: Patient, settings: Settings, ask: AskAdmin, now: datetime) -> Iterator[DoctorLine]:
+    """Whether each opens the record. Those that cannot even be read are told with the other secrets."""
+    for organization in settings.organizations:
+        if patient.secrets.resolve(organization.admin_key, admin=True).problem is not None:
+            continue
+        name, found = f"admin key of {organization.name}", ask(organization)
+        if found.problem is not None:
+            yield _error(name, redact(found.problem), "Make a read-only admin key (platform.openai.com → Settings → Admin keys).")
+            continue
+        may = "it opens the record; no answer tells whether it may also write: make sure that it may only read"
+        if found.expires_at is None:
+            yield _ok(name, may)
+            continue
+        left = found.expires_at - now
+        until = f"it expires on {found.expires_at:%Y-%m-%d}"
+        if left < _SOON:
+            days = max(left // timedelta(days=1), 0)
+            yield _warning(name, f"{until}, in {_count(days, 'day')}", "Make another and put it in its place: no restart needed.")
+        else:
+            yield _ok(name, f"{may}; {until}")
 
 
 # The installation
@@ -175,7 +212,7 @@ def _secrets(patient: Patient) -> Iterator[DoctorLine]:
         for error in (wrong := admin_key_errors(settings, patient.secrets)):
             yield _error("secrets", f"{error.key_path}: {error.message}", error.fix)
         if settings.organizations and not wrong:
-            yield _ok("secrets", f"{_count(len(settings.organizations), 'admin key')} can be read: make sure that it may only read")
+            yield _ok("secrets", f"{_count(len(settings.organizations), 'admin key')} can be read")
         if keys > len(errors):
             yield _ok("secrets", f"{_count(keys - len(errors), 'secret')} of {keys} can be read")
 

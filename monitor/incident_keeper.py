@@ -5,7 +5,7 @@ All decisions are `monitor.domain.correlation`'s; here they get their facts, and
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from itertools import islice
@@ -37,6 +37,8 @@ NEIGHBOURS_EVERY = timedelta(seconds=10)
 LAST_LOOK = timedelta(seconds=15)
 """Between two looks at one that may be ill by chance."""
 PAID_NEIGHBOURS_EVERY = timedelta(minutes=5)
+CHANGED_BY_SOMEBODY = frozenset({Lane.AUTH, Lane.ACCESS, Lane.RATE, Lane.QUOTA})
+"""Where somebody's change may be the cause: a key, a permission, a limit, money."""
 
 
 class IncidentKeeper:
@@ -48,10 +50,13 @@ class IncidentKeeper:
         clock: Clock,
         tell: Callable[[datetime], object] = lambda _: None,
         lead: Callable[[], object] = lambda: None,
+        broke: Callable[[Collection[str]], object] = lambda _: None,
     ) -> None:
         """`tell` is called after every fold, in the thread that writes: it decides who hears of what. `lead` is called before the
-        first, and before that which follows a time in which another poller kept the incidents.
+        first, and before that which follows a time in which another poller kept the incidents. `broke` is told in which projects
+        something broke that a change of theirs may explain: what changed is best asked while it is fresh.
         """
+        self._broke = broke
         self._tell = tell
         self._lead = lead
         self._leads = False
@@ -71,6 +76,8 @@ class IncidentKeeper:
         self._fleet = Fleet.of(())
         self._watched: set[Target] = set()
         self._neighbours: list[Target] = []
+        self._broken: set[str] = set()
+        """Projects in which something broke since the last look."""
         self.open_ones: list[Incident] = []
         """What goes on, newest knowledge."""
         self.changed_at: datetime | None = None
@@ -86,6 +93,8 @@ class IncidentKeeper:
             now = self._ill.get(each.observation.target)
             if before is None and now is not None:
                 self._neighbours += self._worth_asking(now)
+                if now.failure.lane in CHANGED_BY_SOMEBODY and now.target.project is not None:
+                    self._broken.add(now.target.project)
 
     def _take(self, seen: Observation, state: HealthState) -> None:
         """Take in what one target answered last."""
@@ -158,6 +167,7 @@ class IncidentKeeper:
             poller.ask_soon(self._neighbours)
             self._neighbours = []
         if not poller.share.held.leads:
+            self._broken.clear()
             self._leads, self._ill = False, {target: one for target, one in self._ill.items() if poller.share.holds(target)}
             poller.ask_soon(self._doubtful())
             return
@@ -167,6 +177,10 @@ class IncidentKeeper:
             await poller.in_thread(self._hear)
         asked = await poller.in_thread(self.step)
         opened, self._opened = self._opened, []
+        broken, self._broken = self._broken, set()
+        broken |= {name for incident in opened if incident.failure.lane in CHANGED_BY_SOMEBODY for name in incident.projects}
+        if broken:
+            self._broke(sorted(broken))
         for incident in opened:
             task = asyncio.create_task(self._investigate(poller, incident))
             self._investigations.add(task)

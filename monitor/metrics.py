@@ -1,6 +1,7 @@
 """The poller in numbers, for Prometheus."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from datetime import datetime
 
 from prometheus_client import CollectorRegistry, generate_latest
 from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metric
@@ -10,15 +11,17 @@ from monitor.domain.taxonomy import LAMPS
 from monitor.poller import Poller
 from monitor.store.queries import ProjectStatus
 
+_NONE: Mapping[str, datetime | None] = {}
 _LEVEL = {Health.HEALTHY: 0, Health.RESTRICTED: 1, Health.DEGRADED: 2, Health.FAILING: 3}
 
 
 class _Snapshot:
     """One scrape."""
 
-    def __init__(self, poller: Poller, fleet: Iterable[ProjectStatus]) -> None:
+    def __init__(self, poller: Poller, fleet: Iterable[ProjectStatus], synced: Mapping[str, datetime | None]) -> None:
         self._poller = poller
         self._fleet = fleet
+        self._synced = synced
 
     def collect(self) -> Iterable[Metric]:
         """Every family once."""
@@ -50,10 +53,20 @@ class _Snapshot:
                 if (value := _LEVEL.get(project.lamps[lane].health)) is not None:
                     level.add_metric([project.name, lane.value], value)
         yield level
+        if self._synced:
+            synced = GaugeMetricFamily(
+                "key_monitor_organization_synced_timestamp_seconds",
+                "When the organization's own record was last read; without a sample where it never was.",
+                labels=["organization"],
+            )
+            for name, moment in self._synced.items():
+                if moment is not None:
+                    synced.add_metric([name], moment.timestamp())
+            yield synced
 
 
-def exposition(poller: Poller, fleet: Iterable[ProjectStatus]) -> bytes:
-    """The text of `/metrics`."""
+def exposition(poller: Poller, fleet: Iterable[ProjectStatus], synced: Mapping[str, datetime | None] = _NONE) -> bytes:
+    """The text of `/metrics`. `synced` is when the record of each organization was last read."""
     registry = CollectorRegistry()
-    registry.register(_Snapshot(poller, fleet))
+    registry.register(_Snapshot(poller, fleet, synced))
     return generate_latest(registry)

@@ -353,8 +353,11 @@ class Poller:
 
     # Configuration --------------------------------------------------------------------------------------------------------------
 
-    async def configure(self) -> None:
-        """Make the schedule what the settings say. Running checks are not disturbed; what is gone keeps its history."""
+    async def configure(self, known_as: Settings | None = None) -> None:
+        """Make the schedule what the settings say. Running checks are not disturbed; what is gone keeps its history.
+
+        `known_as` is what is remembered as configured, where that is not what is run with.
+        """
         settings, now = self.settings, self._clock.now()
         wanted = self.inventory = inventory(settings, self._secrets, self._salt)
         self._generation = self._secrets.generation
@@ -363,7 +366,7 @@ class Poller:
             self._fingerprints = self._fingerprints or self._writer.fingerprints()
             self._writer.judge_by(settings.health_policy, settings.health_policies())
             self._writer.sync_inventory(wanted, now)
-            self._writer.save_effective_config(settings.source, settings.redacted(), now)
+            self._writer.save_effective_config(settings.source, (known_as or settings).redacted(), now)
             return self._writer.states()
 
         states = await self.in_thread(store)

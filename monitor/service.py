@@ -2,13 +2,14 @@
 
 import asyncio
 import contextlib
+import functools
 import logging
 import os
 import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from httpx2 import AsyncBaseTransport
     from sqlalchemy import Engine
 
+    from monitor.admin_sync import Summary
     from monitor.notify.outbox import Teller
     from monitor.openai_api.client import ApiClient
     from monitor.openai_api.observe import ProbeRequest
@@ -107,6 +109,7 @@ async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
     from monitor.incident_keeper import IncidentKeeper
     from monitor.notify.outbox import Teller
     from monitor.openai_api.client import scrub_environment
+    from monitor.organization_keeper import OrganizationKeeper
     from monitor.poller import Poller
     from monitor.store.leases import Leases, shared
     from monitor.store.leases import name as leases_name
@@ -122,7 +125,8 @@ async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
             leases = Leases(engine, leases_name(), settings.poller.lease) if shared(engine) else None
             leading = leases.leading() if leases else engine
             teller = Teller(leading, settings)
-            keeper = IncidentKeeper(leading, SystemClock(), teller.tell, teller.forget)
+            organizations = OrganizationKeeper(leading, SystemClock(), loaded.secrets)
+            keeper = IncidentKeeper(leading, SystemClock(), teller.tell, teller.forget, organizations.look_now)
             poller = Poller(
                 settings,
                 loaded.secrets,
@@ -139,6 +143,7 @@ async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
                 asyncio.create_task(serve(poller, settings)),
                 asyncio.create_task(_forget(poller, leading)),
                 asyncio.create_task(keeper.run(poller)),
+                asyncio.create_task(organizations.run(poller)),
                 asyncio.create_task(_notify(poller, loaded.secrets, teller, engine)),
             ]
             if die_with_stdin:
@@ -164,6 +169,26 @@ async def poll_once(loaded: Loaded) -> list[Observation]:
                 loaded.settings, loaded.secrets, clock=SystemClock(), client=client, writer=Writer(engine), salt=meta.salt(engine)
             )
             return [each.observation for each in await poller.run_once()]
+
+
+async def sync_once(
+    loaded: Loaded, names: Collection[str] | None = None, progress: Callable[[str, int, int], object] = lambda *_: None
+) -> "dict[str, Summary]":
+    """Read the record of each organization (or of these) once, to its end. Raises `StoreError`."""
+    from monitor.openai_api.client import scrub_environment
+    from monitor.organization_keeper import admin_client, opened
+
+    scrub_environment()
+    found: dict[str, Summary] = {}
+    with store_of(loaded.settings) as engine:
+        for settings in loaded.settings.organizations:
+            name = settings.name
+            if names and name not in names:
+                continue
+            client = admin_client(loaded.secrets)
+            async with opened(settings, client, engine, SystemClock(), lambda: loaded.settings, loaded.secrets) as sync:
+                found[name] = await sync.once(functools.partial(progress, name))
+    return found
 
 
 async def check_now(loaded: Loaded, targets: list[Target], plan: Inventory) -> list[tuple[Observation, Diagnosis | None]]:
@@ -426,5 +451,6 @@ __all__ = [
     "port_is_free",
     "settle",
     "store_of",
+    "sync_once",
     "until_stdin_ends",
 ]

@@ -22,6 +22,7 @@ def lines(engine: Engine, now: datetime) -> Iterator[dict[str, Any]]:
         "demo": bool(beat and beat.demo),
         "pollers": len(queries.sharing(engine).pollers) or int(state == "running"),
         "config_error": beat.config_error if beat else None,
+        "synced": {name: _time(at) for name, at in queries.organizations(engine).items()},
     }
     worst: dict[str, int] = {}
     for incident in sorted(incidents.open_ones(engine), key=lambda each: -each.severity.rank):

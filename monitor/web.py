@@ -33,7 +33,8 @@ def create_app(poller: Poller, engine: Engine, clock: Clock) -> Starlette:
 
     async def show_metrics(_: Request) -> Response:
         fleet = await run_in_threadpool(queries.fleet, engine, clock.now())
-        return Response(metrics.exposition(poller, fleet), media_type="text/plain; version=0.0.4; charset=utf-8")
+        synced = await run_in_threadpool(queries.organizations, engine)
+        return Response(metrics.exposition(poller, fleet, synced), media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def healthz(_: Request) -> Response:
         newest = max(at for at in (poller.started_at, poller.last_commit, poller.last_beat) if at is not None)

@@ -1,7 +1,7 @@
 """Something that changed: the feed behind "what changed just before"."""
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 
@@ -94,3 +94,42 @@ class ChangeEvent:
     """The same for one change however often it is told; the store keeps it once."""
     id: int | None = None
     """Given by the store."""
+
+
+ONCE = frozenset(
+    {
+        ChangeKind.KEY_CREATED,
+        ChangeKind.KEY_DELETED,
+        ChangeKind.SERVICE_ACCOUNT_CREATED,
+        ChangeKind.SERVICE_ACCOUNT_DELETED,
+        ChangeKind.PROJECT_CREATED,
+        ChangeKind.PROJECT_ARCHIVED,
+    }
+)
+"""What happens to a thing at most once: the kind and the subject alone say which change it is."""
+SLACK = timedelta(minutes=1)
+"""By so much our clock and OpenAI's may differ."""
+_LIMITS = frozenset({ChangeKind.RATE_LIMIT_LOWERED, ChangeKind.RATE_LIMIT_RAISED, ChangeKind.RATE_LIMIT_CHANGED})
+_MEMBERS = frozenset({ChangeKind.MEMBER_ADDED, ChangeKind.MEMBER_REMOVED, ChangeKind.MEMBER_CHANGED})
+
+
+def like(kind: ChangeKind) -> frozenset[ChangeKind]:
+    """The kinds that the same change may have when somebody else tells it: the log does not say what was before."""
+    if kind in _LIMITS:
+        return _LIMITS
+    if kind is ChangeKind.ROLE_CHANGED:
+        return _MEMBERS | {kind}
+    return frozenset({kind, ChangeKind.ROLE_CHANGED}) if kind in _MEMBERS else frozenset({kind})
+
+
+def same(seen: ChangeEvent, logged: ChangeEvent) -> bool:
+    """Whether what two readings told and what the audit log tells are one change.
+
+    The log does not always name the project: what an admin key does is logged under the default one.
+    """
+    where = seen.project_id == logged.project_id or (
+        logged.project_id is None and logged.kind in _LIMITS | {ChangeKind.ROLE_CHANGED} and seen.project_id is not None
+    )
+    when = seen.after is not None and seen.after - SLACK <= logged.at <= seen.at + SLACK
+    what = logged.kind in like(seen.kind) and seen.subject is not None and seen.subject == logged.subject
+    return what and where and when

@@ -1,6 +1,7 @@
 """What is configured here beside what the organization says it has: what nobody watches, what is gone, and which key is which."""
 
 import re
+from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
@@ -60,6 +61,26 @@ def match(secret: str, project_id: str | None, records: Iterable[Item]) -> tuple
     if len(found) == 1:
         return Matched.ONE, found[0]
     return (Matched.AMBIGUOUS if found else Matched.NONE), None
+
+
+def matches(
+    configured: Iterable[tuple[str, str | None, str, str]], records: Iterable[Item], organization: str, *, whole: bool
+) -> Iterator[KeyMatch]:
+    """Which records the configured secrets are; each is (our project, its id at OpenAI, our label, secret).
+
+    That a secret is no key of the organization, or looks like several, is only said where `records` are all there are (`whole`).
+    """
+    by_end: dict[str, list[Item]] = defaultdict(list)
+    for item in records:
+        if (shown := shown_parts(item.facts.get("redacted_value"))) is not None:
+            by_end[shown[1]].append(item)
+    lengths = {len(end) for end in by_end}
+    for project, project_id, label, secret in configured:
+        alike = [item for length in lengths for item in by_end.get(secret[-length:], ())]
+        matched, found = match(secret, project_id, alike)
+        if whole or (found is not None and found.project == project_id):
+            key, home = (found.id, found.project) if found is not None else (None, None)
+            yield KeyMatch(project, label, matched, organization, key, home)
 
 
 def _looks_like(secret: str, item: Item) -> bool:

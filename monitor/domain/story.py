@@ -1,15 +1,14 @@
 """The whole story of an incident: what was done about it, what its checks said, and what changed around it, in one order. Pure."""
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
+from monitor.domain import own_changes
 from monitor.domain.health import Health
 from monitor.domain.incidents import Event, EventKind, Incident
 from monitor.domain.inventory import Target
-from monitor.domain.redact import redact
 from monitor.domain.taxonomy import KINDS, FailureKind
 from monitor.domain.timeline import Window
 from monitor.domain.words import clock
@@ -19,7 +18,6 @@ AFTER = timedelta(minutes=15)
 MOST = 200
 """Lines of a story. Beyond, changes of health are left out first: there are thousands where everything fails at once."""
 _TOGETHER = timedelta(minutes=1)
-_MOST_SETTINGS = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,48 +130,15 @@ def _minute(at: datetime) -> int:
 
 def configured(at: datetime, old: Mapping[str, object], new: Mapping[str, object], projects: Sequence[str]) -> Event | None:
     """What differs between two configurations of this monitor, for everybody and for `projects`; None where nothing does."""
-    told = list(_differences("", _shared(old), _shared(new)))
-    before, after = _projects(old), _projects(new)
+    told = own_changes.everybodys(old, new)
     for name in projects:
-        if name not in before and name in after:
-            told.append(f"project {name} is new")
-        elif name in before and name not in after:
-            told.append(f"project {name} is gone")
-        else:
-            told += _differences(f"{name}: ", before.get(name, {}), after.get(name, {}))
-    if not told:
-        return None
-    more = f"; and {len(told) - _MOST_SETTINGS:,} more" if len(told) > _MOST_SETTINGS else ""
-    return Event(at, EventKind.CHANGE, redact(f"The configuration changed: {'; '.join(told[:_MOST_SETTINGS])}{more}."))
-
-
-def _shared(config: Mapping[str, object]) -> dict[str, object]:
-    return {name: value for name, value in config.items() if name != "projects"}
-
-
-def _projects(config: Mapping[str, object]) -> dict[str, Mapping[str, object]]:
-    found = config.get("projects")
-    return {str(one.get("name")): one for one in found if isinstance(one, Mapping)} if isinstance(found, list) else {}
-
-
-def _differences(path: str, old: Mapping[str, object], new: Mapping[str, object]) -> Iterator[str]:
-    for name in dict.fromkeys([*old, *new]):
-        before, after = old.get(name), new.get(name)
-        if isinstance(before, Mapping) and isinstance(after, Mapping):
-            yield from _differences(f"{path}{name}.", before, after)
-        elif before != after:
-            yield f"{path}{name} {_short(before)} → {_short(after)}"
-
-
-def _short(value: object) -> str:
-    said = "unset" if value is None else value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
-    return said if len(said) <= 80 else f"{said[:79]}…"
+        told += own_changes.of_project(old, new, name)
+    return Event(at, EventKind.CHANGE, own_changes.sentence(told)) if told else None
 
 
 def rotated(at: datetime, project: str, key: str, old: str, new: str) -> Event:
-    """Another secret under the same label; `old` and `new` are fingerprints, of which the last four characters are shown."""
-    was, now = (f"…{tail}" if (tail := mark.partition("…")[2]) else "one that could not be read" for mark in (old, new))
-    return Event(at, EventKind.CHANGE, f"Key “{key}” of {project} has another secret: {was} → {now}.")
+    """Another secret under the same label; `old` and `new` are fingerprints."""
+    return Event(at, EventKind.CHANGE, own_changes.secret_replaced(project, key, old, new))
 
 
 def _names(turns: Sequence[Turn | Run]) -> str:

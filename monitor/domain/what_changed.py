@@ -122,9 +122,14 @@ def _is_near(incident: Incident, event: ChangeEvent) -> bool:
     return event.project in incident.projects if event.project is not None else event.project_id is None
 
 
-_TWO_WAYS = frozenset({ChangeKind.SPEND_LIMIT_CHANGED, ChangeKind.MEMBER_CHANGED, ChangeKind.CERTIFICATE_CHANGED})
+_TWO_WAYS = frozenset(
+    {ChangeKind.SPEND_LIMIT_CHANGED, ChangeKind.MEMBER_CHANGED, ChangeKind.ROLE_CHANGED, ChangeKind.CERTIFICATE_CHANGED,
+     ChangeKind.IP_ALLOWLIST_CHANGED}
+)  # fmt: skip
 _NAMES = re.compile(r"“[^”]*”")
-_EASED = re.compile(r"\b(?:was raised|was removed|was uploaded|again|no more|no longer demanded)\b")
+_EASED = re.compile(
+    r"\b(?:was (?:raised|removed|uploaded|created|deleted|deactivated|given)|works|no more|no longer demanded|is enforced no more)\b"
+)
 _TIGHTENED = re.compile(r"\b(?:was lowered|was set to)\b")
 _NOT_SENT = frozenset(
     {"owner", "environment", "services", "tags", "budget", "health", "slo", "intervals", "channels", "routes", "windows", "metrics",

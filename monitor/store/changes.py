@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Row
 
-from monitor.domain.changes import ChangeEvent, ChangeKind, ChangeSource
+from monitor.domain.changes import ONCE, SLACK, ChangeEvent, ChangeKind, ChangeSource, like, same
 from monitor.domain.timeline import Window, from_ms, to_ms
 from monitor.store import codec, dialect, meta, tables
 from monitor.store.engine import reading, writing
@@ -30,21 +30,31 @@ def record(engine: Engine, events: Iterable[ChangeEvent]) -> list[ChangeEvent]:
 def write(connection: Connection, engine: Engine, events: Iterable[ChangeEvent]) -> list[ChangeEvent]:
     """The same within a transaction.
 
-    Where two readings told a change and the audit log tells it too, the audit log's time and actor count: they are exact.
+    Where two readings tell a change and the audit log tells it too, it is kept once: the log knows who and when, the readings
+    know what was before and what is now.
     """
     c = change_events.c
     new, moved = [], False
     insert = dialect.insert_new(engine, change_events).returning(c.id)
     for event in events:
         row = _row(event)
-        number = connection.execute(insert, row).scalar()
+        known = connection.execute(sa.select(c.id).where(c.dedup == row["dedup"])).scalar()
+        twin = _twin(connection, event) if known is None else None
+        number = connection.execute(insert, row).scalar() if twin is None else None
         if number is not None:
             new.append(replace(event, id=number))
             moved = True
-        elif event.source is ChangeSource.AUDIT_LOG:
-            exact = {"at": row["at"], "source": row["source"], "actor": row["actor"], "after": None}
-            guessed = (c.dedup == row["dedup"], c.source == ChangeSource.SYNC.value)
-            moved = bool(connection.execute(sa.update(change_events).where(*guessed).values(exact)).rowcount) or moved
+            continue
+        here = c.dedup == row["dedup"] if twin is None else c.id == twin.id
+        if event.source is ChangeSource.AUDIT_LOG:
+            exact = {"at": row["at"], "source": row["source"], "actor": row["actor"], "after": None, "dedup": row["dedup"]}
+            told = sa.update(change_events).where(here, c.source == ChangeSource.SYNC.value).values(exact)
+        elif event.source is ChangeSource.SYNC:
+            whole = {name: row[name] for name in ("kind", "text", "project_id", "project", "subject", "key", "model")}
+            told = sa.update(change_events).where(here, c.source == ChangeSource.AUDIT_LOG.value).values(whole)
+        else:
+            continue
+        moved = bool(connection.execute(told).rowcount) or moved
     if moved:
         dialect.upsert(engine, tables.meta, put=["value"]).run(connection, [(_VERSION, secrets.token_hex(8))])
         meta.bump(connection)
@@ -57,6 +67,31 @@ _VERSION = "changes_version"
 def version(engine: Engine) -> str | None:
     """Another one whenever something was added to what changed, or is known more exactly; None where nothing ever was."""
     return meta.get(engine, _VERSION)
+
+
+def _twin(connection: Connection, event: ChangeEvent) -> ChangeEvent | None:
+    """The same change as somebody else told it before; what happens once only is found by its sign."""
+    if event.kind in ONCE or event.subject is None or event.source not in _TOLD_BY_BOTH:
+        return None
+    c = change_events.c
+    logged = event.source is ChangeSource.AUDIT_LOG
+    query = sa.select(change_events).where(
+        c.kind.in_([kind.value for kind in like(event.kind)]),
+        c.source == (ChangeSource.SYNC if logged else ChangeSource.AUDIT_LOG).value,
+        c.subject == codec.clean(event.subject, _MOST_LABEL),
+    )
+    if logged:
+        query = query.where(c.at >= to_ms(event.at - SLACK)).order_by(c.at)
+    elif event.after is None:
+        return None
+    else:
+        query = query.where(c.at >= to_ms(event.after - SLACK), c.at <= to_ms(event.at + SLACK)).order_by(c.at.desc())
+    others = [event_of(row) for row in connection.execute(query.limit(_MOST_TWINS))]
+    return next((other for other in others if (same(other, event) if logged else same(event, other))), None)
+
+
+_TOLD_BY_BOTH = (ChangeSource.SYNC, ChangeSource.AUDIT_LOG)
+_MOST_TWINS = 200
 
 
 def find(engine: Engine, window: Window, project: str | None = None, limit: int = 1000) -> list[ChangeEvent]:

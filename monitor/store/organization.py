@@ -30,6 +30,7 @@ USAGE_KEPT = {MINUTES: timedelta(days=7), HOURS: timedelta(days=100), DAYS: time
 """By width of the buckets."""
 COSTS_KEPT = timedelta(days=400)
 
+_KINDS = {kind.value: kind for kind in ItemKind}
 _MILLISECOND = timedelta(milliseconds=1)
 _MOST_ID = 300
 _MOST_FACTS = 4 << 20
@@ -37,8 +38,8 @@ _MOST_FACTS = 4 << 20
 _ALONE = 10
 """More projects than this that lack the same part for the same reason are one gap."""
 
-Tell = Callable[[Difference, datetime], Iterable[ChangeEvent]]
-"""Puts a difference, and the time of the reading before, into words."""
+Tell = Callable[[Sequence[Difference], datetime], Iterable[ChangeEvent]]
+"""Puts the differences of a part, and the time of the reading before, into words."""
 Place = tuple[str, str | None]
 """A part and the project whose it is; None where it is the organization's."""
 
@@ -82,15 +83,19 @@ class OrganizationWriter:
         with reading(self._engine) as connection:
             return _items_of(connection, self._id, kind, _place(kind, project))
 
-    def projects_of(self, ids: Collection[str]) -> dict[str, str]:
-        """The projects that these keys and service accounts belong to, or belonged to."""
+    def known(self, ids: Collection[str]) -> dict[str, Item]:
+        """The items with these ids, also those that are gone; where several are, the one that is there."""
         i = organization_items.c
-        found: dict[str, str] = {}
-        kinds = (ItemKind.API_KEY.value, ItemKind.SERVICE_ACCOUNT.value, ItemKind.SPEND_ALERT.value)
+        wanted, found = sorted(ids), {}
         with reading(self._engine) as connection:
-            query = sa.select(i.id, i.project).where(i.organization_id == self._id, i.kind.in_(kinds), i.id.in_(list(ids)))
-            found.update(connection.execute(query).tuples().all())
-        return {number: project for number, project in found.items() if project}
+            for first in range(0, len(wanted), 500):
+                some = [codec.clean(number, _MOST_ID) for number in wanted[first : first + 500]]
+                query = sa.select(i.kind, i.project, i.id, i.facts).where(i.organization_id == self._id, i.id.in_(some))
+                for kind, project, number, facts in connection.execute(query.order_by(i.gone_at.is_(None))):
+                    if kind in _KINDS:
+                        home = number if kind == ItemKind.PROJECT else project or None
+                        found[number] = Item(_KINDS[kind], number, home, json.loads(facts))
+        return found
 
     def save(
         self, kind: ItemKind, project: str | None, at: datetime, items: Iterable[Item], tell: Tell, reason: str | None = None
@@ -114,11 +119,13 @@ class OrganizationWriter:
             self._put_item.run(connection, [*put, *(self._item_row(item, place, now, gone_at=now) for item in gone)])
             if kind is ItemKind.PROJECT:
                 self._forget_parts_of(connection, [item.id for item in gone], now)
+                closed = [number for number, item in there.items() if item.facts.get("status") == "archived"]
+                self._forget_gaps_of(connection, closed)
             self._note(connection, (kind.value, place or None), at, reason, at)
             if state.read_at is None:
                 return []
-            told = [event for each in differences(before.values(), there.values()) for event in tell(each, state.read_at)]
-            return changes.write(connection, self._engine, told)
+            changed = list(differences(before.values(), there.values()))
+            return changes.write(connection, self._engine, tell(changed, state.read_at)) if changed else []
 
     def _item_row(self, item: Item, place: str, now: int, gone_at: int | None = None) -> tuple[object, ...]:
         facts = codec.clean(codec.dumps(dict(item.facts)), _MOST_FACTS)
@@ -131,6 +138,18 @@ class OrganizationWriter:
             left = (i.organization_id == self._id, i.project == project, i.gone_at.is_(None))
             connection.execute(sa.update(organization_items).where(*left).values(gone_at=now, changed_at=now))
             connection.execute(sa.delete(organization_parts).where(p.organization_id == self._id, p.project == project))
+
+    def _forget_gaps_of(self, connection: Connection, archived: Sequence[str]) -> None:
+        """Of an archived project nothing can be read: that is no gap. What it had stays as it was."""
+        p = organization_parts.c
+        for first in range(0, len(archived), 500):
+            theirs = (p.organization_id == self._id, p.project.in_(archived[first : first + 500]))
+            connection.execute(sa.delete(organization_parts).where(*theirs))
+
+    def mend(self, part: str, at: datetime) -> None:
+        """What could not be read of any project can be read again."""
+        with writing(self._engine) as connection:
+            self._note(connection, (part, None), None, None, at)
 
     def fail(self, part: str, project: str | None, reason: str, at: datetime) -> None:
         """A part could not be read; what it said last stays."""
@@ -284,11 +303,10 @@ def _items(connection: Connection, organization_id: int, kinds: Collection[ItemK
     if project is not None:
         itself = sa.and_(i.kind == ItemKind.PROJECT.value, i.id == project)
         query = query.where(sa.or_(i.project == project, itself))
-    known = {kind.value: kind for kind in ItemKind}
     return [
-        Item(known[kind], number, number if kind == ItemKind.PROJECT else owner or None, json.loads(facts))
+        Item(_KINDS[kind], number, number if kind == ItemKind.PROJECT else owner or None, json.loads(facts))
         for kind, owner, number, facts in connection.execute(query)
-        if kind in known
+        if kind in _KINDS
     ]
 
 

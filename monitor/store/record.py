@@ -4,6 +4,7 @@ Raw rows, buckets, health and transitions are committed together or not at all, 
 the writer remembers is changed only after the commit: when that fails, the same batch can be recorded again.
 """
 
+import json
 from collections import Counter
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -13,12 +14,13 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Engine
 
+from monitor.domain import own_changes
 from monitor.domain.health import HealthPolicy, HealthState, Transition
 from monitor.domain.inventory import Inventory, Target
 from monitor.domain.observation import Observation
 from monitor.domain.sharing import shard_of
 from monitor.domain.timeline import to_ms
-from monitor.store import codec, dialect, meta
+from monitor.store import changes, codec, dialect, meta
 from monitor.store.batch import Batch, Memory, Policies, Statements
 from monitor.store.engine import reading, writing
 from monitor.store.leases import Leases, shared
@@ -72,7 +74,8 @@ class Writer:
             meta.alone(connection)
             if shared(self._engine):
                 known = Register.load(connection)  # another poller may have made the same just now
-            changed = sync(connection, known, inventory, to_ms(now))
+            changed, rotated = sync(connection, known, inventory, to_ms(now))
+            changes.write(connection, self._engine, rotated)
             if changed:
                 meta.bump(connection)
         self._memory.register = changed or known
@@ -153,13 +156,16 @@ class Writer:
             meta.bump(connection)
 
     def save_effective_config(self, source: str, text: Mapping[str, Any], now: datetime) -> None:
-        """Remember what the poller runs with; `text` must hold no secret. The same as before is not stored again."""
+        """Remember what the poller runs with, and what changed; `text` must hold no secret. The same is not stored again."""
         c = effective_config.c
         said = codec.dumps(text)
         with writing(self._engine) as connection:
             newest = connection.execute(sa.select(c.source, c.text).order_by(c.id.desc()).limit(1)).first()
             if newest is None or tuple(newest) != (source, said):
                 connection.execute(sa.insert(effective_config), {"at": to_ms(now), "source": source, "text": said})
+                if newest is not None:
+                    told = own_changes.configured(now, json.loads(newest.text), json.loads(said))
+                    changes.write(connection, self._engine, told)
                 meta.bump(connection)
 
     def count_use(self, asked: Sequence[Observation]) -> None:

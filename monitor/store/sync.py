@@ -9,7 +9,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Table
 
+from monitor.domain import own_changes
+from monitor.domain.changes import ChangeEvent
 from monitor.domain.inventory import ApiKey, Inventory, Project
+from monitor.domain.timeline import from_ms
 from monitor.store import codec
 from monitor.store.register import Register, columns_of
 from monitor.store.tables import FLEET, keys, projects, targets
@@ -18,13 +21,14 @@ _Rows = list[dict[str, Any]]
 _MILLISECOND = timedelta(milliseconds=1)
 
 
-def sync(connection: Connection, known: Register, inventory: Inventory, now: int) -> Register | None:
-    """Change what differs; the register after it, or None where nothing did."""
+def sync(connection: Connection, known: Register, inventory: Inventory, now: int) -> tuple[Register | None, list[ChangeEvent]]:
+    """Change what differs; the register after it, or None where nothing did, and the secrets that took another one's place."""
+    rotated: list[ChangeEvent] = []
     changed = _sync_projects(connection, known, inventory.projects, now)
     ids = dict(connection.execute(sa.select(projects.c.name, projects.c.id)).all())
-    changed += _sync_keys(connection, known, inventory.projects, ids, now)
+    changed += _sync_keys(connection, known, inventory.projects, ids, now, rotated)
     changed += _sync_targets(connection, known, inventory, ids, now)
-    return Register.load(connection) if changed else None
+    return (Register.load(connection) if changed else None), rotated
 
 
 def _sync_projects(connection: Connection, known: Register, wanted: Iterable[Project], now: int) -> int:
@@ -45,7 +49,14 @@ def _sync_projects(connection: Connection, known: Register, wanted: Iterable[Pro
     return _insert(connection, projects, new) + _update(connection, projects, edited)
 
 
-def _sync_keys(connection: Connection, known: Register, wanted: Iterable[Project], ids: dict[str, int], now: int) -> int:
+def _sync_keys(
+    connection: Connection,
+    known: Register,
+    wanted: Iterable[Project],
+    ids: dict[str, int],
+    now: int,
+    rotated: list[ChangeEvent],
+) -> int:
     new: _Rows = []
     edited: _Rows = []
     replaced: _Rows = []
@@ -59,6 +70,8 @@ def _sync_keys(connection: Connection, known: Register, wanted: Iterable[Project
             facts = _key_facts(key)
             if row is not None and row.fingerprint not in ("", fingerprint):
                 replaced.append({"row": row.id, "active": 0, "replaced_at": now})
+                was = (project.name, project.project_id, key.label, row.fingerprint, fingerprint)
+                rotated.append(own_changes.rotated(from_ms(now), *was))
                 row = None
             if row is None:
                 place = {"project_id": ids[project.name], "label": key.label, "fingerprint": fingerprint}

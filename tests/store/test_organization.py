@@ -1,6 +1,6 @@
 """The organization's own record in the store: what was read, what could not be, what changed, and each change once."""
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
@@ -28,10 +28,11 @@ def project(number: str, status: str = "active") -> Item:
     return Item(ItemKind.PROJECT, number, number, {"name": number, "status": status})
 
 
-def tell(difference: Difference, before: datetime) -> Iterator[ChangeEvent]:
+def tell(differences: Sequence[Difference], before: datetime) -> Iterator[ChangeEvent]:
     """Words for any difference."""
-    verb = "new" if difference.before is None else "gone" if difference.after is None else "changed"
-    yield change(f"{difference.id} {verb}", dedup=f"{difference.id} {verb} {difference.changed}", after=before)
+    for each in differences:
+        verb = "new" if each.before is None else "gone" if each.after is None else "changed"
+        yield change(f"{each.id} {verb}", dedup=f"{each.id} {verb} {each.changed}", after=before)
 
 
 def change(text: str = "Key “backend” was deleted.", at: datetime = START, **more: Any) -> ChangeEvent:

@@ -1,0 +1,484 @@
+"""Keeps the record of one organization as OpenAI has it: reads it, tells what changed, and says what could not be read.
+
+One reading of every part of two thousand projects is 18,000 requests, half an hour at ten a second. So a round reads of every
+project what decides and what no audit event tells (its keys, its model permissions), then the rest by turns, the oldest reading
+first, until its time is over; what is left is read evenly until the next round. Of a small organization a round reads everything.
+"""
+
+import asyncio
+import contextlib
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from datetime import datetime, timedelta
+from typing import Concatenate, ParamSpec, TypeVar
+
+from monitor import admin_usage
+from monitor.admin_line import Line, Rank
+from monitor.clock import Clock
+from monitor.config import OrganizationSettings, Settings
+from monitor.domain import audit, coverage, drift
+from monitor.domain.changes import ChangeEvent
+from monitor.domain.organization import AuditEvent, Difference, Item, ItemKind
+from monitor.openai_api import organization as record
+from monitor.openai_api.admin import AdminClient, Unreadable
+from monitor.openai_api.organization import ORGANIZATION_PARTS, PROJECT_PARTS, Part
+from monitor.secrets import Secrets
+from monitor.store.engine import Engine, StoreError
+from monitor.store.organization import DAYS, HOURS, MINUTES, OrganizationWriter, PartState, Place, labels, matches, organization
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+ROUND_MOST = 560.0
+"""Seconds of a round: with what every organization has once and the logs, all of it stays within ten minutes."""
+AT_ONCE = 8
+"""Questions under way together: answers take longer than the pause between two questions."""
+DECIDING = (ItemKind.API_KEY, ItemKind.MODEL_PERMISSIONS)
+FIRST_LOG = timedelta(days=30)
+"""How far back the audit log is read at first."""
+OVERLAP = timedelta(hours=1)
+"""Of two readings of the log: an event may be logged later than it happened."""
+LOOK_AGAIN = timedelta(minutes=1)
+"""Between two looks at one project because something broke."""
+MOST_LOOKS = 10
+"""Projects that are looked at because something broke: where it is more, it is nobody's own change."""
+LOG, CALENDAR = "audit_log", "calendar"
+_WHOLE = (LOG, "usage", admin_usage.COSTS)
+_OF_PROJECTS = tuple(part.kind for part in PROJECT_PARTS if part.kind not in {each.kind for each in ORGANIZATION_PARTS})
+_PARTS = {part.kind: part for part in PROJECT_PARTS}
+_OWN_PARTS = {part.kind: part for part in ORGANIZATION_PARTS}
+
+_TOLD_OF: dict[str, tuple[ItemKind, ...]] = {
+    "api_key": (ItemKind.API_KEY,),
+    "service_account": (ItemKind.SERVICE_ACCOUNT, ItemKind.API_KEY),
+    "rate_limit": (ItemKind.RATE_LIMIT,),
+    "role": (ItemKind.MEMBER, ItemKind.API_KEY),
+    "certificates": (ItemKind.CERTIFICATE,),
+}
+"""What is read again of a project when the log tells of a change, by the first word of its type."""
+
+Progress = Callable[[int, int], object]
+"""Told how many parts of how many are read."""
+
+
+@dataclass
+class Summary:
+    """What a sync did."""
+
+    read: Counter[str] = field(default_factory=Counter)
+    """Parts that were read, by kind."""
+    failed: dict[Place, str] = field(default_factory=dict)
+    """What could not be read, and why."""
+    changes: list[ChangeEvent] = field(default_factory=list)
+    projects: int = 0
+    left: int = 0
+    """Parts of projects that are still to be read by turns."""
+    requests: int = 0
+    refused: str | None = None
+    """Why nothing at all can be read."""
+
+
+class AdminSync:
+    """Reads one organization's record. Every step is a method; `run` does each when it is due."""
+
+    def __init__(
+        self,
+        settings: OrganizationSettings,
+        client: AdminClient,
+        engine: Engine,
+        clock: Clock,
+        watched: Callable[[], Settings],
+        secrets: Secrets,
+        thread: Executor | None = None,
+    ) -> None:
+        """`watched` gives what is configured now; `thread` is the one that writes."""
+        self.settings = settings
+        self.line = Line(client.ask, settings.sync.requests_per_second)
+        self.summary = Summary()
+        """Of what was done since the last round began."""
+        self._client = client
+        self._engine = engine
+        self._clock = clock
+        self._watched = watched
+        self._secrets = secrets
+        self._thread = thread
+        self._made: OrganizationWriter | None = None
+        self._parts: dict[Place, PartState] = {}
+        self._projects: dict[str, Item] = {}
+        self._keys: dict[str, tuple[Item, ...]] = {}
+        """By project, as OpenAI sent them: beginning and end of a key stay in memory."""
+        self._labels: dict[str, tuple[str, str]] = {}
+        self._homes: dict[str, str] = {}
+        """OpenAI's projects of our projects, by their keys: where no id is configured."""
+        self._left: list[Place] = []
+        self._busy: frozenset[str] = frozenset(record.USAGE_ENDPOINTS)
+        """The endpoints that had traffic in the last day."""
+        self._has_certificates = True
+        self._expired: set[str] = set()
+        self._looked: dict[str, datetime] = {}
+        self._looks: set[asyncio.Task[None]] = set()
+        self.known = asyncio.Event()
+        """Set when the record was read once."""
+
+    # The store ------------------------------------------------------------------------------------------------------------------
+
+    async def begin(self) -> None:
+        """Learn what is known already. Raises `StoreError`."""
+
+        def load() -> None:
+            self._made = OrganizationWriter(self._engine, self.settings.name, self._clock.now())
+            self._parts = self._made.parts()
+            self._projects = {item.id: item for item in self._made.items(ItemKind.PROJECT)}
+            self._labels = dict(labels(matches(self._engine)))
+
+        await self._in_thread(load)
+        if self.state(ItemKind.PROJECT.value).read_at is not None:
+            self.known.set()
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._thread, work)
+
+    async def _store(self, method: Callable[Concatenate[OrganizationWriter, P], T], *arguments: P.args, **named: P.kwargs) -> T:
+        writer = self._made
+        assert writer is not None, "begin() comes first"  # noqa: S101
+        return await self._in_thread(lambda: method(writer, *arguments, **named))
+
+    def state(self, part: str, project: str | None = None) -> PartState:
+        """How far a part is known."""
+        return self._parts.get((part, project), PartState())
+
+    def _names(self, known: dict[str, Item] | None = None) -> drift.Names:
+        configured = [project for project in self._watched().projects if project.project_id]
+        return drift.Names(
+            projects={str(project.project_id): project.name for project in reversed(configured)},
+            keys=self._labels,
+            models={str(project.project_id): project.models for project in configured},
+            known=known or {},
+        )
+
+    @property
+    def active(self) -> list[str]:
+        """The projects that are not archived."""
+        return [number for number, item in self._projects.items() if item.facts.get("status") != "archived"]
+
+    # Parts ----------------------------------------------------------------------------------------------------------------------
+
+    async def read_part(self, part: Part, project: str | None, rank: Rank) -> Unreadable | None:
+        """Read one part and tell what changed. A failure is noted and given; what was known stays. Raises `StoreError`."""
+        kind = part.kind
+        try:
+            reading = await record.read(self.line.at(part.path, rank), part, project, personal=self.settings.personal_data)
+        except Unreadable as error:
+            await self._fails(kind.value, project, error)
+            return error
+        at, names = self._clock.now(), self._names()
+        if kind is ItemKind.API_KEY and project is not None:
+            self._keys[project] = reading.items
+        items = [_storable(item) for item in reading.items]
+
+        def tell(changed: Sequence[Difference], after: datetime) -> Iterator[ChangeEvent]:
+            return drift.told(changed, at, after, names)
+
+        self.summary.changes += await self._store(OrganizationWriter.save, kind, project, at, items, tell, reading.reason)
+        self._parts[kind.value, project] = PartState(at, reading.reason)
+        self.summary.read[kind.value] += 1
+        self.summary.failed.pop((kind.value, project), None)
+        if kind is ItemKind.PROJECT:
+            self._projects = {item.id: item for item in reading.items} | (self._projects if reading.reason else {})
+        if kind is ItemKind.CERTIFICATE and project is None:
+            self._has_certificates = bool(items) or reading.reason is not None
+        return None
+
+    async def _fails(self, part: str, project: str | None, error: Unreadable) -> None:
+        self.summary.failed[part, project] = str(error)
+        self._parts[part, project] = replace(self.state(part, project), reason=str(error))
+        await self._store(OrganizationWriter.fail, part, project, str(error), self._clock.now())
+
+    async def read_own_parts(self, rank: Rank = Rank.ROUND) -> bool:
+        """What is the organization's own, its projects first. False where the key opens nothing: then no more is asked."""
+        first, *rest = ORGANIZATION_PARTS
+        error = await self.read_part(first, None, rank)
+        if error is not None and not error.again and not error.absent:
+            await self._bar(error)
+            return False
+        if error is not None:
+            return bool(self._projects)  # those that are known can be asked for
+        await self._unbar()
+        for part in rest:
+            await self.read_part(part, None, rank)
+        return True
+
+    async def _bar(self, error: Unreadable) -> None:
+        """The key opens nothing: every part says so."""
+        self.summary.refused = str(error)
+        for part in (*(kind.value for kind in ItemKind if kind is not ItemKind.PROJECT), *_WHOLE):
+            await self._fails(part, None, error)
+
+    async def _unbar(self) -> None:
+        for part in (*(kind.value for kind in _OF_PROJECTS), *_WHOLE):
+            if self.state(part).reason is not None:
+                await self._store(OrganizationWriter.mend, part, self._clock.now())
+                self._parts[part, None] = replace(self.state(part), reason=None)
+
+    # Rounds ---------------------------------------------------------------------------------------------------------------------
+
+    async def round(self, progress: Progress = lambda _, __: None, most: float | None = ROUND_MOST) -> Summary:
+        """Read what decides of every project, and of the rest what time allows: `most` seconds, or all. Raises `StoreError`."""
+        loop = asyncio.get_running_loop()
+        began, requests = loop.time(), self._client.requests
+        self.summary = summary = Summary()
+        if await self.read_own_parts():
+            summary.projects = len(self.active)
+            places = self._order()
+            self._left = await self._work(places, None if most is None else began + most, progress)
+            summary.left = len(self._left)
+            await self.match_keys()
+            await self.tell_dates()
+            now = self._clock.now()
+            await self._store(OrganizationWriter.forget_usage, now)
+            await self._store(OrganizationWriter.synced, now)
+            self.known.set()
+        summary.requests = self._client.requests - requests
+        return summary
+
+    async def _work(self, places: Sequence[Place], until: float | None, progress: Progress) -> list[Place]:
+        """Read the places, several at once; those for which no time is left come back."""
+        waiting, done, loop = list(reversed(places)), 0, asyncio.get_running_loop()
+
+        async def work() -> None:
+            nonlocal done
+            while waiting and (until is None or loop.time() < until):
+                kind, project = waiting.pop()
+                await self.read_part(_PARTS[ItemKind(kind)], project, Rank.ROUND)
+                done += 1
+                progress(done, len(places))
+
+        async with together() as group:
+            for _ in range(AT_ONCE):
+                group.create_task(work())
+        return list(reversed(waiting))
+
+    def _order(self) -> list[Place]:
+        """What to read of the projects: what decides first, watched before others; then the oldest reading."""
+        now, watched = self._clock.now(), {project.project_id for project in self._watched().projects}
+        deciding: list[Place] = []
+        rest: list[tuple[float, Place]] = []
+        for project in sorted(self.active, key=lambda number: number not in watched):
+            for part in PROJECT_PARTS:
+                if part.kind is ItemKind.CERTIFICATE and not self._has_certificates:
+                    continue
+                place = (part.kind.value, project)
+                if part.kind in DECIDING:
+                    deciding.append(place)
+                    continue
+                read_at = self.state(*place).read_at
+                age = (now - read_at).total_seconds() if read_at is not None else 1e12
+                # Limits and watched projects come twice as often, and nobody never.
+                rest.append((age * (2 if project in watched else 1) * (2 if part.kind is ItemKind.RATE_LIMIT else 1), place))
+        return [*deciding, *(place for _, place in sorted(rest, key=lambda each: -each[0]))]
+
+    async def turn(self) -> float:
+        """Read one of what the last round left; gives the seconds to wait for the next, so that all are read before a new round."""
+        if not self._left:
+            return 5.0
+        kind, project = self._left.pop(0)
+        if project in self._projects:
+            await self.read_part(_PARTS[ItemKind(kind)], project, Rank.TURNS)
+        began = self.state(ItemKind.PROJECT.value).read_at or self._clock.now()
+        time_left = (began + self.settings.sync.configuration - self._clock.now()).total_seconds()
+        return max(time_left / (len(self._left) + 1), 1.5 / self.settings.sync.requests_per_second)
+
+    # The log --------------------------------------------------------------------------------------------------------------------
+
+    async def read_log(self, rank: Rank = Rank.LOG) -> list[ChangeEvent]:
+        """Read what was logged since the last time, and of what it tells the newest state. Raises `StoreError`."""
+        now, state = self._clock.now(), self.state(LOG)
+        since = (state.read_until or now - FIRST_LOG) - OVERLAP
+        events: list[AuditEvent] = []
+        pages, reason = 0, None
+        try:
+            async for page in record.audit_log(self.line.at("audit_logs", rank), since, personal=self.settings.personal_data):
+                events += page
+                pages += 1
+        except Unreadable as error:
+            reason = str(error)
+        known = await self._store(OrganizationWriter.known, audit.mentioned(events)) if events else {}
+        told = list(audit.logged(events, self._names(known)))
+        new = await self._store(OrganizationWriter.save_audit, [one for _, one in told])
+        if reason is None or pages >= record.MOST_AUDIT_PAGES:  # what is older than so many pages is given up
+            await self._store(OrganizationWriter.read_until, LOG, now, now, reason)
+            self._parts[LOG, None] = PartState(now, reason, read_until=now)
+            self.summary.read[LOG] += 1
+        else:
+            await self._fails(LOG, None, Unreadable(reason))
+        self.summary.changes += new
+        if state.read_until is not None and new:
+            fresh = {one.dedup for one in new}
+            await self._follow([event for event, one in told if one.dedup in fresh], rank)
+        return new
+
+    async def _follow(self, events: Iterable[AuditEvent], rank: Rank) -> None:
+        """Read again what the log says has changed: only the record knows what it is now."""
+        own: dict[ItemKind, None] = {}
+        places: dict[Place, None] = {}
+        for event in events:
+            word = event.type.removeprefix("tenant.").partition(".")[0]
+            if word in ("project", "user"):
+                own[ItemKind.PROJECT if word == "project" else ItemKind.USER] = None
+            if event.project in self._projects:
+                places |= {(kind.value, event.project): None for kind in _TOLD_OF.get(word, ())}
+        for kind in own:
+            await self.read_part(_OWN_PARTS[kind], None, rank)
+        active = set(self.active)
+        for kind_, project in list(places)[: MOST_LOOKS * len(PROJECT_PARTS)]:
+            if project in active:
+                await self.read_part(_PARTS[ItemKind(kind_)], project, rank)
+
+    # Usage ----------------------------------------------------------------------------------------------------------------------
+
+    async def read_usage(self, width: timedelta) -> None:
+        """Read the buckets of one width: minutes only where the last day's hours had traffic. Raises `StoreError`."""
+        endpoints = admin_usage.asked(self._busy) if width == MINUTES else list(record.USAGE_ENDPOINTS)
+        outcome = await admin_usage.read_usage(self.line, self._store, self._parts, width, self._clock.now(), endpoints)
+        if width == HOURS:
+            self._busy = outcome.busy
+        self._count("usage", outcome, len(endpoints))
+
+    async def read_costs(self) -> None:
+        """Read what each day cost. Raises `StoreError`."""
+        self._count("costs", await admin_usage.read_costs(self.line, self._store, self._parts, self._clock.now()), 1)
+
+    def _count(self, what: str, outcome: admin_usage.Outcome, asked: int) -> None:
+        self.summary.read[what] += asked - len(outcome.failed)
+        self.summary.failed |= {(part, None): reason for part, reason in outcome.failed.items()}
+
+    # Dates and keys -------------------------------------------------------------------------------------------------------------
+
+    async def tell_dates(self) -> None:
+        """Tell which keys and certificates expired since the record was first kept. Raises `StoreError`."""
+        now, since = self._clock.now(), self.state(CALENDAR).read_until
+        if since is None:
+            await self._store(OrganizationWriter.read_until, CALENDAR, now, now)
+            self._parts[CALENDAR, None] = PartState(now, read_until=now)
+            return
+        kinds = (ItemKind.API_KEY, ItemKind.ADMIN_KEY, ItemKind.CERTIFICATE)
+
+        def tell() -> list[ChangeEvent]:
+            dated = organization(self._engine, self.settings.name, kinds=kinds).items
+            told = [event for event in drift.expired(dated, since, now, self._names()) if event.dedup not in self._expired]
+            assert self._made is not None  # noqa: S101
+            new = self._made.save_audit(told)
+            self._expired |= {event.dedup for event in told}
+            return new
+
+        self.summary.changes += await self._in_thread(tell)
+
+    async def match_keys(self) -> None:
+        """Find out which of the organization's keys the configured secrets are. Secrets and what is shown of keys stay in memory.
+
+        That a key is nobody's, or more than one, is only said when the keys of all projects were read. Raises `StoreError`.
+        """
+        configured = [
+            (project, key.label, secret)
+            for project in self._watched().projects
+            if self._may_be_ours(project.project_id, project.organization)
+            for key in project.keys
+            if (secret := self._secrets.resolve(key.secret).value) is not None
+        ]
+        whole = all(project in self._keys for project in self.active)
+        found = list(
+            coverage.matches(
+                [(project.name, project.project_id, label, secret) for project, label, secret in configured],
+                [item for items in self._keys.values() for item in items],
+                self.settings.name,
+                whole=whole,
+            )
+        )
+        await self._store(OrganizationWriter.save_matches, found, self._clock.now())
+        self._labels = dict(await self._in_thread(lambda: labels(matches(self._engine))))
+        self._homes = {each.project: each.api_key_project for each in found if each.api_key_project}
+
+    def _may_be_ours(self, project_id: str | None, organization_id: str | None) -> bool:
+        """Whether a configured project may be of this organization: it is on its list, names it, or there is no other."""
+        if project_id is not None and project_id in self._projects:
+            return True
+        if organization_id is not None and self.settings.id is not None:
+            return organization_id == self.settings.id
+        return len(self._watched().organizations) == 1
+
+    # At once --------------------------------------------------------------------------------------------------------------------
+
+    def look_now(self, projects: Collection[str]) -> None:
+        """Something broke in these projects (by our names): read the log and their parts now. Cheap; returns at once."""
+        if self._made is None:
+            return
+        now = self._clock.now()
+        wanted = [
+            number
+            for number in dict.fromkeys(self._numbers(projects))
+            if number in self._projects and now - self._looked.get(number, now - LOOK_AGAIN) >= LOOK_AGAIN
+        ][:MOST_LOOKS]
+        if wanted:
+            self._looked |= dict.fromkeys(wanted, now)
+            task = asyncio.get_running_loop().create_task(self._look(wanted))
+            self._looks.add(task)
+            task.add_done_callback(self._looks.discard)
+
+    def _numbers(self, names: Collection[str]) -> Iterator[str]:
+        for project in self._watched().projects:
+            number = project.project_id or self._homes.get(project.name)
+            if project.name in names and number is not None:
+                yield number
+
+    async def _look(self, projects: Sequence[str]) -> None:
+        with contextlib.suppress(StoreError):  # the next round tells it too
+            await self.read_log(Rank.URGENT)
+            active = set(self.active)
+            async with together() as group:
+                group.create_task(self.read_part(_OWN_PARTS[ItemKind.SPEND_LIMIT], None, Rank.URGENT))
+                for project in projects:
+                    for part in PROJECT_PARTS if project in active else ():
+                        group.create_task(self.read_part(part, project, Rank.URGENT))
+
+    # Once -----------------------------------------------------------------------------------------------------------------------
+
+    async def once(self, progress: Progress = lambda _, __: None) -> Summary:
+        """Everything once, for as long as it takes. Raises `StoreError`."""
+        await self.begin()
+        first = self.state(ItemKind.PROJECT.value).read_at is None
+        if not first:
+            await self.read_log()
+        before = self.summary
+        summary = await self.round(progress, most=None)
+        summary.changes = [*before.changes, *summary.changes]
+        if summary.refused is None:
+            if first:
+                await self.read_log()
+            for width in (DAYS, HOURS, MINUTES):
+                await self.read_usage(width)
+            await self.read_costs()
+        summary.requests = self._client.requests
+        return summary
+
+
+def _storable(item: Item) -> Item:
+    """Without more of a key than may be stored."""
+    shown = item.facts.get("redacted_value")
+    if shown is None:
+        return item
+    facts = {name: value for name, value in item.facts.items() if name != "redacted_value"}
+    if (less := coverage.kept(shown)) is not None:
+        facts["redacted_value"] = less
+    return replace(item, facts=facts)
+
+
+@contextlib.asynccontextmanager
+async def together() -> AsyncIterator[asyncio.TaskGroup]:
+    """Several at once; the first that fails ends the others and is raised as itself."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            yield group
+    except* StoreError as errors:
+        raise errors.exceptions[0] from None
