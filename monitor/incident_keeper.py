@@ -20,9 +20,10 @@ from monitor.domain.inventory import Inventory, ProbeKind, Target
 from monitor.domain.observation import Observation
 from monitor.domain.replay import became
 from monitor.domain.taxonomy import FailureKind, Lane, Scope
+from monitor.domain.what_changed import LONGEST, ranked, sharpened
 from monitor.openai_api.experiments import investigate
 from monitor.poller import Poller
-from monitor.store import incidents, intents, troubled
+from monitor.store import around, changes, incidents, intents, troubled
 from monitor.store.engine import Engine, StoreError
 from monitor.store.record import Recorded
 
@@ -37,6 +38,9 @@ NEIGHBOURS_EVERY = timedelta(seconds=10)
 LAST_LOOK = timedelta(seconds=15)
 """Between two looks at one that may be ill by chance."""
 PAID_NEIGHBOURS_EVERY = timedelta(minutes=5)
+RECORD_COMES_LATE = timedelta(hours=2)
+"""After the end of an incident: so long may what changed before it still name its cause."""
+MOST_EXPLAINED = 200
 CHANGED_BY_SOMEBODY = frozenset({Lane.AUTH, Lane.ACCESS, Lane.RATE, Lane.QUOTA})
 """Where somebody's change may be the cause: a key, a permission, a limit, money."""
 
@@ -80,6 +84,10 @@ class IncidentKeeper:
         """Projects in which something broke since the last look."""
         self.open_ones: list[Incident] = []
         """What goes on, newest knowledge."""
+        self._changes: str | None = None
+        """The version of what changed that the diagnoses know of."""
+        self._explained: list[Incident] | None = None
+        """The open ones when they were last held against what changed."""
         self.changed_at: datetime | None = None
         """When something became ill, sure, ill in another way, or well."""
 
@@ -233,15 +241,17 @@ class IncidentKeeper:
         now = self._clock.now()
         asked = list(self._carry_out(now))
         if not self._ill and not self.open_ones:
+            self._explain(now)
             self._tell(now)
             return asked
         lately = incidents.recently_resolved(self._engine, now - REOPEN_WITHIN) if self._ill else []
-        changes = correlate(tuple(self._ill.values()), self._fleet, self.open_ones, lately, now, self._describe)
-        if changes:
-            stored = incidents.apply(self._engine, changes, now)
-            fresh = zip(stored, changes, strict=True)
+        turns = correlate(tuple(self._ill.values()), self._fleet, self.open_ones, lately, now, self._describe)
+        if turns:
+            stored = incidents.apply(self._engine, turns, now)
+            fresh = zip(stored, turns, strict=True)
             self._opened += [made for made, change in fresh if change.events and change.events[0].kind is EventKind.OPENED]
             self.open_ones = incidents.open_ones(self._engine)
+        self._explain(now)
         self._tell(now)
         return asked
 
@@ -308,9 +318,40 @@ class IncidentKeeper:
         if incident.id is None:
             return
         current = next((each for each in self.open_ones if each.id == incident.id), None)
-        same = current is not None and current.failure is incident.failure and current.cause == incident.cause
-        incidents.update(self._engine, incident.id, event, **({"diagnosis": diagnosis} if same else {}))
+        if current is not None and current.failure is incident.failure and current.cause == incident.cause:
+            diagnosis = self._with_changes(replace(current, diagnosis=diagnosis))
+            incidents.update(self._engine, incident.id, event, diagnosis=diagnosis)
+        else:
+            incidents.update(self._engine, incident.id, event)
         self.open_ones = incidents.open_ones(self._engine)
+
+    # What changed ---------------------------------------------------------------------------------------------------------------
+
+    def _explain(self, now: datetime) -> None:
+        """Hold what goes on, and what has just ended, against what changed around it, whenever one of the two is news."""
+        version = changes.version(self._engine)
+        news = version != self._changes
+        if not news and self.open_ones is self._explained:
+            return
+        known = {each.id: each.diagnosis for each in self._explained or ()}
+        fresh = [each for each in self.open_ones if news or known.get(each.id) != each.diagnosis]
+        lately = incidents.recently_resolved(self._engine, now - RECORD_COMES_LATE) if news else []
+        young = [each for each in (*fresh, *lately) if now - each.first_bad_at < LONGEST]
+        told = [self._tell_cause(each, now) for each in sorted(young, key=lambda each: each.opened_at)[-MOST_EXPLAINED:]]
+        if any(told):
+            self.open_ones = incidents.open_ones(self._engine)
+        self._explained, self._changes = self.open_ones, version
+
+    def _tell_cause(self, incident: Incident, now: datetime) -> bool:
+        """Sharpen one diagnosis; whether it is another one now."""
+        said = self._with_changes(incident)
+        if incident.id is None or said == incident.diagnosis:
+            return False
+        text = f"What changed explains it: {said.changed}" if said.changed else "What was thought to explain it does not."
+        return incidents.update(self._engine, incident.id, Event(now, EventKind.CAUSE, text), diagnosis=said)
+
+    def _with_changes(self, incident: Incident) -> Diagnosis:
+        return sharpened(incident, ranked(incident, around.read(self._engine, incident)))
 
     # Words ----------------------------------------------------------------------------------------------------------------------
 

@@ -14,8 +14,10 @@ from statistics import median
 
 from monitor.domain.alerting import label
 from monitor.domain.incidents import Event, EventKind, Incident, IncidentRecord
+from monitor.domain.organization import NO_ADMIN_KEY, Gap
 from monitor.domain.taxonomy import KINDS, Owner
-from monitor.domain.words import clock, duration
+from monitor.domain.what_changed import SOURCES, Explanation, Strength, happened, ranked
+from monitor.domain.words import capital, clock, duration
 
 WHO_MENDS = {
     Owner.SERVICE: "whoever runs the service",
@@ -98,6 +100,8 @@ def markdown(record: IncidentRecord) -> str:
         f"**Next step:** {_plain(said.next_step)}",
         f"**Who mends it:** {WHO_MENDS[said.owner]}",
         "\n".join(f"- {_code(line)}" for line in said.evidence),
+        "## What changed just before",
+        *_changed(record),
         "## Who was hit",
         _table(("", ""), _hit(one)),
         "## Timeline",
@@ -152,6 +156,56 @@ def _event(event: Event) -> tuple[str, str, str, str]:
         _plain(event.by or "monitor"),
         _plain(event.text),
     )
+
+
+FITS = {
+    Strength.PROOF: "explains it",
+    Strength.STRONG: "likely explains it",
+    Strength.POSSIBLE: "may explain it",
+    Strength.ALSO: "also changed",
+}
+"""How well a change explains an incident, in words."""
+MOST_CHANGES = 50
+
+
+def _changed(record: IncidentRecord) -> list[str]:
+    found = ranked(record.incident, record.changed)
+    parts = []
+    if found:
+        rows = [
+            (FITS[each.strength], _plain(each.text) + (f" ({_plain(each.why)})" if each.why else ""), SOURCES[each.event.source])
+            for each in found[:MOST_CHANGES]
+        ]
+        parts.append(_table(("", "What", "How it is known"), rows))
+        if len(found) > MOST_CHANGES:
+            parts.append(f"… and {len(found) - MOST_CHANGES:,} more.")
+    else:
+        parts.append("Nothing that is known of, from 30 minutes before to 5 minutes after.")
+    return [*parts, *(f"Not known: {_plain(line)}" for line in not_known(record))]
+
+
+def not_known(record: IncidentRecord) -> list[str]:
+    """What cannot be known of what changed, as sentences."""
+    gaps, began = record.gaps, record.incident.first_bad_at
+    lines = [_gap(gap) for gap in gaps]
+    if record.record_read_at is not None and record.record_read_at < began:
+        lines.append(f"The organization's record was read to its end {clock(record.record_read_at)}, before this began.")
+    elif record.record_read_at is None and not gaps:
+        lines.append("The organization's record has not been read to its end yet.")
+    return lines
+
+
+_PARTS = {"audit_log": "the audit log", "calendar": "dates"}
+
+
+def _gap(gap: Gap) -> str:
+    """`The audit log cannot be read since …: the admin key lacks …`."""
+    if gap.since is None and gap.reason == NO_ADMIN_KEY:
+        return "What changed at OpenAI, for no admin key is configured."
+    part = _PARTS.get(gap.part, gap.part.replace("_", " "))
+    whose = f" of {gap.project}" if gap.project else ""
+    since = f" since {clock(gap.since)}" if gap.since else ""
+    return f"{capital(part)}{whose} cannot be read{since}: {gap.reason}."
 
 
 def _evidence(evidence: Mapping[str, object]) -> list[str]:
@@ -250,15 +304,31 @@ def as_json(record: IncidentRecord) -> str:
     one = record.incident
     given: dict[str, object] = {"kind": "incident", "id": one.id, "label": label(one), "open": one.open}
     given |= {name: value for name, value in _ready(one).items() if name not in given}
+    given["diagnosis"] = {name: value for name, value in _ready(one.diagnosis).items() if name != "plain"}
     given |= {
         "lane": one.cause.lane.value,
         "mttd_seconds": mttd(one).total_seconds(),
         "mtta_seconds": _seconds(mtta(one)),
         "mttr_seconds": _seconds(mttr(one)),
+        "changes": [_change(each) for each in ranked(one, record.changed)],
+        "changes_not_known": not_known(record),
         "events": [_ready(event) for event in record.events],
         "evidence": record.evidence,
     }
     return json.dumps(given, ensure_ascii=False, default=_basic)
+
+
+def _change(found: Explanation) -> dict[str, object]:
+    event, (first, last) = found.event, happened(found.event)
+    return {
+        "strength": found.strength.name.lower(),
+        "score": found.score,
+        "told": found.text,
+        "why": found.why,
+        "first": first,
+        "last": last,
+        **{name: getattr(event, name) for name in ("kind", "source", "text", "actor", "project", "key", "model", "subject")},
+    }
 
 
 def _ready(value: object) -> dict[str, object]:

@@ -127,9 +127,7 @@ _TWO_WAYS = frozenset(
      ChangeKind.IP_ALLOWLIST_CHANGED}
 )  # fmt: skip
 _NAMES = re.compile(r"“[^”]*”")
-_EASED = re.compile(
-    r"\b(?:was (?:raised|removed|uploaded|created|deleted|deactivated|given)|works|no more|no longer demanded|is enforced no more)\b"
-)
+_EASED = re.compile(r"\b(?:was (?:raised|removed|uploaded|created|deleted|deactivated|given)|works|no more|no longer demanded)\b")
 _TIGHTENED = re.compile(r"\b(?:was lowered|was set to)\b")
 _NOT_SENT = frozenset(
     {"owner", "environment", "services", "tags", "budget", "health", "slo", "intervals", "channels", "routes", "windows", "metrics",

@@ -83,6 +83,8 @@ def _ill(incident: Incident, reason: NotifyReason, now: datetime) -> Iterator[st
     yield capital(diagnosis.summary)
     yield f"Do: {diagnosis.next_step}"
     yield f"{_SURE[diagnosis.confidence]}: {diagnosis.cause}"
+    if diagnosis.changed:
+        yield f"Changed just before: {diagnosis.changed}"
     yield f"Who can mend it: {_MENDERS[diagnosis.owner]}"
     yield ""
     yield from _who(incident)

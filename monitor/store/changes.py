@@ -2,13 +2,13 @@
 
 import secrets
 from collections.abc import Iterable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Row
 
-from monitor.domain.changes import ONCE, SLACK, ChangeEvent, ChangeKind, ChangeSource, like, same
+from monitor.domain.changes import ONCE, SLACK, ChangeEvent, ChangeKind, ChangeSource, Family, family_of, like, same
 from monitor.domain.timeline import Window, from_ms, to_ms
 from monitor.store import codec, dialect, meta, tables
 from monitor.store.engine import reading, writing
@@ -102,6 +102,60 @@ def find(engine: Engine, window: Window, project: str | None = None, limit: int 
         query = query.where(sa.or_(c.project == codec.clean(project), sa.and_(c.project.is_(None), c.project_id.is_(None))))
     with reading(engine) as connection:
         return [event_of(row) for row in connection.execute(query.order_by(c.at.desc(), c.id.desc()).limit(limit))]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeFilter:
+    """Which changes; None or empty is all."""
+
+    project: str | None = None
+    """That project's, and what concerns the whole organization."""
+    family: Family | None = None
+    source: ChangeSource | None = None
+    actor: str | None = None
+    text: str = ""
+    """A part of what is told, of who did it, or of what it is about; capitals do not matter."""
+
+
+def page(engine: Engine, window: Window, where: ChangeFilter, first: int = 0, most: int = 50) -> list[ChangeEvent]:
+    """Some of what changed in the window, newest first, from the `first` (counted from 0) on."""
+    c = change_events.c
+    query = sa.select(change_events).where(*_conditions(window, where)).order_by(c.at.desc(), c.id.desc())
+    with reading(engine) as connection:
+        return [event_of(row) for row in connection.execute(query.limit(most).offset(first))]
+
+
+def count(engine: Engine, window: Window, where: ChangeFilter) -> int:
+    """How many there are."""
+    query = sa.select(sa.func.count()).select_from(change_events).where(*_conditions(window, where))
+    with reading(engine) as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def actors(engine: Engine, window: Window, most: int = 100) -> list[str]:
+    """Who changed something in the window, the busiest first."""
+    c = change_events.c
+    query = sa.select(c.actor).where(c.at >= to_ms(window.start), c.at < to_ms(window.end), c.actor.is_not(None))
+    with reading(engine) as connection:
+        return list(connection.execute(query.group_by(c.actor).order_by(sa.func.count().desc(), c.actor).limit(most)).scalars())
+
+
+def _conditions(window: Window, where: ChangeFilter) -> list[sa.ColumnElement[bool]]:
+    c = change_events.c
+    found: list[sa.ColumnElement[bool]] = [c.at >= to_ms(window.start), c.at < to_ms(window.end)]
+    if where.project is not None:
+        everybodys = sa.and_(c.project.is_(None), c.project_id.is_(None))
+        found.append(sa.or_(c.project == codec.clean(where.project, _MOST_LABEL), everybodys))
+    if where.family is not None:
+        found.append(c.kind.in_([kind.value for kind in ChangeKind if family_of(kind) is where.family]))
+    if where.source is not None:
+        found.append(c.source == where.source.value)
+    if where.actor is not None:
+        found.append(c.actor == codec.clean(where.actor, _MOST_LABEL))
+    if sought := (codec.clean(where.text, _MOST_LABEL) or "").lower():
+        texts = (c.text, c.actor, c.project, c.model, c.subject)
+        found.append(sa.or_(*(sa.func.lower(text).contains(sought, autoescape=True) for text in texts)))
+    return found
 
 
 def _row(event: ChangeEvent) -> dict[str, Any]:

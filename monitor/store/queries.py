@@ -4,7 +4,12 @@ Every function raises `StoreError` where the database cannot be read. Importing 
 that returns a frame does.
 """
 
+from monitor.store.around import gaps as changes_not_known
+from monitor.store.changes import ChangeFilter
+from monitor.store.changes import actors as change_actors
+from monitor.store.changes import count as change_count
 from monitor.store.changes import find as changes
+from monitor.store.changes import page as change_page
 from monitor.store.current import asked_of, data_version, effective_config, heartbeat, keys, targets
 from monitor.store.fleet import fleet, project
 from monitor.store.history import (
@@ -20,6 +25,7 @@ from monitor.store.history import (
     rate_limit_trend,
     transitions,
 )
+from monitor.store.incidents import began as incidents_begun
 from monitor.store.incidents import find as incidents
 from monitor.store.incidents import open_ones as open_incidents
 from monitor.store.incidents import record as incident
@@ -46,6 +52,7 @@ from monitor.store.status import (
 from monitor.store.strips import strips
 
 __all__ = [
+    "ChangeFilter",
     "EffectiveConfig",
     "EvidenceFilter",
     "Heartbeat",
@@ -56,7 +63,11 @@ __all__ = [
     "TargetStatus",
     "active_silences",
     "asked_of",
+    "change_actors",
+    "change_count",
+    "change_page",
     "changes",
+    "changes_not_known",
     "check_counts",
     "costs",
     "data_version",
@@ -67,6 +78,7 @@ __all__ = [
     "heartbeat",
     "incident",
     "incidents",
+    "incidents_begun",
     "key_matches",
     "keys",
     "lag_trend",

@@ -17,15 +17,26 @@ import streamlit as st
 
 from monitor.config import ConfigErrors, find_config, load_settings
 from monitor.domain.alerting import Silence
+from monitor.domain.changes import ChangeEvent
 from monitor.domain.incidents import Incident, IncidentRecord
 from monitor.domain.inventory import ProbeKind
+from monitor.domain.organization import Gap
 from monitor.domain.sli import OBJECTIVE, Counts, windows
 from monitor.domain.timeline import Window, floor
 from monitor.store import intents, queries, slo
 from monitor.store.engine import Engine, open_engine, parse
 from monitor.store.intents import Intent, Kind
 from monitor.store.outbox import DeliveryRow
-from monitor.store.queries import EffectiveConfig, EvidenceFilter, Heartbeat, KeyStatus, ProjectStatus, Sharing, TargetStatus
+from monitor.store.queries import (
+    ChangeFilter,
+    EffectiveConfig,
+    EvidenceFilter,
+    Heartbeat,
+    KeyStatus,
+    ProjectStatus,
+    Sharing,
+    TargetStatus,
+)
 from monitor.store.slo import Level
 
 if TYPE_CHECKING:
@@ -34,7 +45,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _TICK = timedelta(seconds=5)
 DEFAULT_URL = "sqlite:///data/monitor.db"
-_KEYS: dict[Any, Any] = {Window: repr, EvidenceFilter: repr, timedelta: repr, ProbeKind: repr, Incident: repr}
+_KEYS: dict[Any, Any] = {Window: repr, EvidenceFilter: repr, ChangeFilter: repr, timedelta: repr, ProbeKind: repr, Incident: repr}
 
 
 def now() -> datetime:
@@ -349,6 +360,34 @@ def ask(kind: Kind, by: str, at: datetime, **facts: Any) -> None:
     """Leave a wish for the service. The only thing that pages write."""
     intents.submit(database_url(), Intent(kind=kind, by=by, at=at, **facts))
     _seen.clear()
+
+
+# --- what changed --------------------------------------------------------------------------------------------------------
+
+
+def changes(window: Window, where: ChangeFilter, first: int = 0, most: int = 50) -> list[ChangeEvent]:
+    """Some of what changed in the window, newest first."""
+    return cast("list[ChangeEvent]", _asked("change_page", window, where, first, most))
+
+
+def change_count(window: Window, where: ChangeFilter) -> int:
+    """How many changes there are."""
+    return cast("int", _asked("change_count", window, where))
+
+
+def change_actors(window: Window) -> list[str]:
+    """Who changed something in the window, the busiest first."""
+    return cast("list[str]", _asked("change_actors", window))
+
+
+def incidents_begun(window: Window) -> list[Incident]:
+    """Incidents that were opened in the window, newest first."""
+    return cast("list[Incident]", _asked("incidents_begun", window))
+
+
+def changes_not_known() -> tuple[tuple[Gap, ...], datetime | None]:
+    """Parts of the organization's record that cannot be read, and until when the others are known."""
+    return cast("tuple[tuple[Gap, ...], datetime | None]", _asked("changes_not_known"))
 
 
 def bars(window: Window) -> timedelta:
