@@ -71,10 +71,11 @@ def table(incidents: Iterable[Incident], now: datetime, zone: tzinfo, window: st
         )
         merged = f" · explained by INC-{one.merged_into}" if one.merged_into is not None else ""
         named = f'<a href="{address(one, window)}" target="_self" class="{css}">{escape(one.title)}</a>'
+        changed = f"<small>{escape(local(one.diagnosis.changed, now, zone))}</small>" if one.open and one.diagnosis.changed else ""
         rows.append(
             (
                 state(one, silent=silent),
-                f"{named}{again}<small>{escape(label(one))} · {escape(one.cause.scope.value)}{merged}</small>",
+                f"{named}{again}<small>{escape(label(one))} · {escape(one.cause.scope.value)}{merged}</small>{changed}",
                 hit(one),
                 escape(clock(one.first_bad_at, now, zone)),
                 escape(_lasted(one, now)),
@@ -243,7 +244,8 @@ def _card(one: Incident, now: datetime, zone: tzinfo, window: str, project: str 
     raw = blocks.raw_answers(window, project=project, failure=one.failure.value)
     began = capital(since(one.first_bad_at, now, zone).removeprefix("since "))
     last_good = f"; last well {age(one.last_good_at, now)}" if one.last_good_at else ""
-    heals = f"<dt>Since</dt><dd>{escape(began)}{escape(last_good)}</dd>" if named else ""
+    heals = f"<dt>Just before</dt><dd>{escape(said.changed)}</dd>" if named and said.changed else ""
+    heals += f"<dt>Since</dt><dd>{escape(began)}{escape(last_good)}</dd>" if named else ""
     heals += f"<dt>By itself?</dt><dd>{itself}</dd>" if one.open else ""
     where = (
         f'<div class="where">{named}<a href="{address(one, window)}" target="_self">{escape(label(one))}</a>'

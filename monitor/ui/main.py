@@ -24,6 +24,7 @@ def menu() -> dict[str, list[object]]:
             page(PAGES / "fleet/overview.py", title="Overview", icon=":material/monitor_heart:", default=True),
             page(PAGES / "fleet/project.py", title="Project", icon=":material/deployed_code:", url_path="project"),
             page(PAGES / "fleet/incidents.py", title="Incidents", icon=":material/crisis_alert:", url_path="incidents"),
+            page(PAGES / "fleet/changes.py", title="Changes", icon=":material/difference:", url_path="changes"),
         ],
         "Access": [
             page(PAGES / "access/keys.py", title="Keys", icon=":material/key:", url_path="keys"),

@@ -6,7 +6,7 @@ from tests.browser.conftest import Visitor
 
 pytestmark = pytest.mark.browser
 
-PAGES = ("", "project", "incidents", "keys", "models", "rate_limits", "evidence", "monitor")
+PAGES = ("", "project", "incidents", "changes", "keys", "models", "rate_limits", "evidence", "monitor")
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -25,6 +25,7 @@ PAGES = {
     "overview": "fleet/overview.py",
     "project": "fleet/project.py",
     "incidents": "fleet/incidents.py",
+    "changes": "fleet/changes.py",
     "keys": "access/keys.py",
     "models": "access/models.py",
     "rate_limits": "limits/rate_limits.py",
