@@ -43,8 +43,8 @@ _MOST_ALSO = 50
 _MOST_BROKEN = 3
 
 NEEDS_KEY = (
-    "Name an <code>[[organizations]]</code> with a read-only <code>admin_key</code> in <code>monitor.toml</code> to see who changed "
-    "keys, limits, models and members at OpenAI."
+    "Name an <code>[[organizations]]</code> with a read-only <code>admin_key</code> in <code>monitor.toml</code> to see who "
+    "changed keys, limits, models and members at OpenAI."
 )
 
 
@@ -191,14 +191,8 @@ def feed(
 
 def _table(rows: Sequence[tuple[str, ...]]) -> None:
     if rows:
-        columns = [
-            ("When", "w1"),
-            ("What changed", "w3"),
-            ("Where", "w2"),
-            ("Who", "w2"),
-            ("How it is known", "w2"),
-            ("Incidents", "w2"),
-        ]
+        names = ("When", "What changed", "Where", "Who", "How it is known", "Incidents")
+        columns = [(name, "") for name in names]
         blocks.table(columns, rows, css="feed")
 
 
@@ -218,12 +212,10 @@ def _row(
     if first < last:
         when = f"{last.astimezone(zone):%H:%M}<small>after {escape(clock(first, last, zone))}</small>"
     where = blocks.project_link(event.project, window) if event.project else escape(event.project_id or "")
-    links = [
-        mark(
-            each.strength, address(one, window), f"{label(one)} {FITS[each.strength] if each.strength > Strength.ALSO else 'began'}"
-        )
-        for one, each in broke[:_MOST_BROKEN]
-    ]
+    links = []
+    for one, each in broke[:_MOST_BROKEN]:
+        fits = _EXPLAINS[each.strength]
+        links.append(mark(each.strength, address(one, window), f"{fits} {label(one)}" if fits else f"{label(one)} began"))
     if len(broke) > _MOST_BROKEN:
         links.append(f'<span class="soft">and {len(broke) - _MOST_BROKEN:,} more</span>')
     return (
