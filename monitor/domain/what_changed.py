@@ -202,7 +202,8 @@ def _same_model(one: str | None, other: str) -> bool:
 def _timing(incident: Incident, event: ChangeEvent) -> tuple[float, bool]:
     """What is left of a weight, of 100, for the time at which it happened, and whether it can have led to the failure."""
     bad, (first, last) = incident.first_bad_at, happened(event)
-    if first > bad:
+    noticed = event.source is ChangeSource.CONFIGURATION and bad < first <= bad + _CLOCKS  # it was used before it was looked at
+    if first > bad and not noticed:
         return (70.0 if first == last and first - bad <= _CLOCKS else 45.0), False
     share = 100.0 - 10 * min(1.0, max(timedelta(), bad - last) / BEFORE)
     if first < last:
@@ -250,6 +251,8 @@ def _told(incident: Incident, event: ChangeEvent) -> str:
     if first == last:
         apart = abs(bad - first)
         when = f"{duration(apart.total_seconds())} {'before' if first < bad else 'after'} {what}" if apart else f"just at {what}"
+        if first > bad and event.source is ChangeSource.CONFIGURATION:
+            return f"{said}, noticed {when}."
         return f"{said}{comma} {when}."
     span = f"between {clock(first)} and {clock(last)}"
     if last <= bad:
@@ -338,6 +341,8 @@ def sharpened(incident: Incident, found: Sequence[Explanation]) -> Diagnosis:
     owner, step = _NEXT.get(best.event.kind, (plain.owner, ""))
     if best.event.kind is ChangeKind.SPEND_LIMIT_CHANGED and best.event.project is None:
         owner = Owner.BILLING
+    elif best.event.kind is ChangeKind.IP_ALLOWLIST_CHANGED and best.event.project is not None:
+        owner = Owner.PROJECT_ADMIN
     return replace(
         told,
         cause=capital(best.cause),
