@@ -112,7 +112,8 @@ class AdminSync:
         self._labels: dict[str, tuple[str, str]] = {}
         self._homes: dict[str, str] = {}
         """OpenAI's projects of our projects, by their keys: where no id is configured."""
-        self._left: list[Place] = []
+        self.left: list[Place] = []
+        """What the last round had no time for, in the order of its turns."""
         self._busy: frozenset[str] = frozenset(record.USAGE_ENDPOINTS)
         """The endpoints that had traffic in the last day."""
         self._has_certificates = True
@@ -232,8 +233,8 @@ class AdminSync:
         if await self.read_own_parts():
             summary.projects = len(self.active)
             places = self._order()
-            self._left = await self._work(places, None if most is None else began + most, progress)
-            summary.left = len(self._left)
+            self.left = await self._work(places, None if most is None else began + most, progress)
+            summary.left = len(self.left)
             await self.match_keys()
             await self.tell_dates()
             now = self._clock.now()
@@ -281,14 +282,14 @@ class AdminSync:
 
     async def turn(self) -> float:
         """Read one of what the last round left; gives the seconds to wait for the next, so that all are read before a new round."""
-        if not self._left:
+        if not self.left:
             return 5.0
-        kind, project = self._left.pop(0)
+        kind, project = self.left.pop(0)
         if project in self._projects:
             await self.read_part(_PARTS[ItemKind(kind)], project, Rank.TURNS)
         began = self.state(ItemKind.PROJECT.value).read_at or self._clock.now()
         time_left = (began + self.settings.sync.configuration - self._clock.now()).total_seconds()
-        return max(time_left / (len(self._left) + 1), 1.5 / self.settings.sync.requests_per_second)
+        return max(time_left / (len(self.left) + 1), 1.5 / self.settings.sync.requests_per_second)
 
     # The log --------------------------------------------------------------------------------------------------------------------
 

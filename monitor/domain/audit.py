@@ -156,7 +156,8 @@ def _rate_limit(event: AuditEvent, names: Names, limits: dict[str, Mapping[str, 
     """Within one batch the last one's limits are what was before the next."""
     place = f"{event.project}/{event.subject}"
     item = names.known.get(place)
-    model = str(item.facts["model"]) if item is not None and item.facts.get("model") else str(event.subject).removeprefix("rl-")
+    named = item.facts.get("model") if item is not None else None
+    model = str(named) if named else (event.subject or "a model").removeprefix("rl-")
     if event.type.endswith(".deleted"):
         limits[place] = {}
         text = f"The limit of {model} was reset to what OpenAI gives the organization."

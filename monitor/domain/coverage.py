@@ -5,6 +5,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from enum import StrEnum
+from itertools import count
 
 from monitor.domain.inventory import ApiKey, Project
 from monitor.domain.organization import Item, ItemKind, Organization
@@ -145,3 +146,21 @@ def coverage(projects: Collection[Project], organization: Organization, matches:
 
 def _by_name(items: Iterable[Item]) -> tuple[Item, ...]:
     return tuple(sorted(items, key=lambda item: (item.name, item.id)))
+
+
+def table_of(item: Item, taken: Collection[str] = ()) -> str:
+    """What to add to `monitor.toml` so that a project of the organization is watched. Nothing in it needs quoting."""
+    bare = re.sub(r"[^a-z0-9.]+", "-", item.name.lower()).strip("-.") or re.sub(r"[^a-z0-9]+", "-", item.id.lower()).strip("-")
+    name = next(each for number in count(1) if (each := bare[:50] if number == 1 else f"{bare[:50]}-{number}") not in taken)
+    variable = re.sub(r"[^A-Z0-9]+", "_", name.upper())
+    return "\n".join(
+        [
+            "[[projects]]",
+            f'name = "{name}"',
+            f'project_id = "{re.sub(r"[^A-Za-z0-9._:+-]", "", item.id)}"',
+            "",
+            "[[projects.keys]]",
+            'label = "default"',
+            f'secret = "env:{variable}_API_KEY"',
+        ]
+    )

@@ -334,11 +334,10 @@ def _model_permissions(difference: Difference, names: Names) -> Iterator[Saying]
     closed, opened = now.mode == "allow_list" != was.mode, was.mode == "allow_list" != now.mode
     if closed:
         only = f"only {_listed(now.models)} may be used" if now.models else "no model may be used"
-        before = "every model but those of a deny list" if was.mode else "every model"
-        yield Saying(_K.MODEL_REMOVED, f"Models are restricted by an allow list from now on: {only}, before {before}.", number)
+        yield Saying(_K.MODEL_REMOVED, f"An allow list restricts models from now on: {only}.", number)
     elif opened:
         rest = f"every model but {_listed(now.models)}" if now.models else "every model"
-        yield Saying(_K.MODEL_ADDED, f"Models are no longer restricted by an allow list: {rest} may be used.", number)
+        yield Saying(_K.MODEL_ADDED, f"No allow list restricts models any more: {rest} may be used.", number)
     needed = names.models.get(difference.project or "", ())
     moved = [
         model for model in sorted({*was.models, *now.models, *needed}) if was.has(model) is not now.has(model)

@@ -111,6 +111,8 @@ _OTHER_KEYS = {
     "unknown": _key("migration-script", "checkout", "sk-proj-"),
     "orphaned": _key("experiments", "data-science", "sk-proj-"),
 }
+_UNWATCHED = ("hackathon 2026", _key("demo", "hackathon", "sk-proj-"))
+"""A project that is on the record, and that nobody told the monitor of."""
 """Keys that are on the record and that nobody configured: never used, used by nobody knows whom, of a person who left."""
 
 _OWNERS = ("olivia.okafor", "ben.bauer")
@@ -188,6 +190,10 @@ def _record(world: World, anchor: float) -> None:
         key = _OTHER_KEYS[why]
         world.add_key(key.secret, ids[name], name=key.label, owner=owner, created_at=anchor - 210 * DAY)
         record.keys[key.secret].last_used_at = None if used is None else int(anchor - used)
+    name, key = _UNWATCHED
+    begun = anchor - 37 * DAY
+    world.add_project("proj_SAMPLEhackathon", ORGANIZATION, name, slug="harbor-books-sample", created_at=begun)
+    world.add_key(key.secret, "proj_SAMPLEhackathon", name=key.label, owner=_email("yuki.tanaka"), created_at=begun)
     admin = SAMPLE_ADMIN_KEY
     record.add_admin_key(ORGANIZATION, admin.secret, "monitor, read only", list(admin.scopes or ()), created_at=anchor - 60 * DAY)
     other = "sk-admin-SAMPLE-terraform-not-a-key-0912"

@@ -282,6 +282,13 @@ def organization(
     return Organization(tuple(items), tuple(gaps), from_ms(min(ends)) if ends and len(ends) == len(known) else None)
 
 
+def gaps(engine: Engine) -> tuple[Gap, ...]:
+    """What could not be read of any organization, and why."""
+    with reading(engine) as connection:
+        known = connection.execute(sa.select(organizations.c.id).order_by(organizations.c.name)).scalars().all()
+        return tuple(gap for number in known for gap in _gaps(connection, number, None, None))
+
+
 def _items_of(connection: Connection, organization_id: int, kind: ItemKind, place: str) -> list[Item]:
     """One part's items, as they lie together."""
     i = organization_items.c

@@ -10,6 +10,7 @@ from monitor.store.changes import actors as change_actors
 from monitor.store.changes import count as change_count
 from monitor.store.changes import find as changes
 from monitor.store.changes import page as change_page
+from monitor.store.covering import Covering, covering
 from monitor.store.current import asked_of, data_version, effective_config, heartbeat, keys, targets
 from monitor.store.fleet import fleet, project
 from monitor.store.history import (
@@ -53,6 +54,7 @@ from monitor.store.strips import strips
 
 __all__ = [
     "ChangeFilter",
+    "Covering",
     "EffectiveConfig",
     "EvidenceFilter",
     "Heartbeat",
@@ -70,6 +72,7 @@ __all__ = [
     "changes_not_known",
     "check_counts",
     "costs",
+    "covering",
     "data_version",
     "deliveries",
     "effective_config",

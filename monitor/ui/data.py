@@ -29,6 +29,7 @@ from monitor.store.intents import Intent, Kind
 from monitor.store.outbox import DeliveryRow
 from monitor.store.queries import (
     ChangeFilter,
+    Covering,
     EffectiveConfig,
     EvidenceFilter,
     Heartbeat,
@@ -175,6 +176,11 @@ def silent(at: datetime) -> bool:
 def effective_config() -> EffectiveConfig | None:
     """What the poller runs with."""
     return cast("EffectiveConfig | None", _asked("effective_config"))
+
+
+def covering() -> Covering:
+    """What is configured beside what the organization has."""
+    return cast("Covering", _asked("covering"))
 
 
 def fleet(at: datetime) -> list[ProjectStatus]:

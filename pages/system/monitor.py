@@ -8,7 +8,7 @@ import streamlit as st
 from monitor import __version__
 from monitor.domain.sharing import SHARDS
 from monitor.domain.timeline import Window
-from monitor.ui import blocks, charts, data, filters, panels
+from monitor.ui import blocks, charts, coverage, data, filters, panels
 from monitor.ui.format import age, clock, escape, milliseconds, number, span, viewer_zone
 
 MONTH = timedelta(days=30)
@@ -105,6 +105,8 @@ else:
     blocks.table([*columns, ("Paid requests a month", "r"), ("Tokens a month", "r")], rows)
     if len(sums) > most:
         blocks.show(f'<span class="soft">and {len(sums) - most:,} projects that cost less.</span>')
+
+coverage.section(now, zone, chosen)
 
 left, right = st.columns(2)
 with left:

@@ -4,7 +4,7 @@ import importlib
 import json
 import sys
 
-SUITES = ("store", "poller", "pages", "viewers", "takeover", "postgres")
+SUITES = ("store", "poller", "pages", "viewers", "takeover", "postgres", "sync")
 
 if __name__ == "__main__":
     for suite in sys.argv[1:] or SUITES:
