@@ -20,7 +20,7 @@ from monitor.domain.inventory import Inventory, ProbeKind, Target
 from monitor.domain.observation import Observation
 from monitor.domain.replay import became
 from monitor.domain.taxonomy import FailureKind, Lane, Scope
-from monitor.domain.what_changed import ranked, sharpened
+from monitor.domain.what_changed import LONGEST, ranked, sharpened
 from monitor.openai_api.experiments import investigate
 from monitor.poller import Poller
 from monitor.store import around, changes, incidents, intents, troubled
@@ -38,6 +38,9 @@ SAMPLE_EVERY = timedelta(seconds=10)
 LAST_LOOK = timedelta(seconds=15)
 """Between two looks at one that may be ill by chance."""
 PAID_SAMPLE_EVERY = timedelta(minutes=5)
+RECORD_COMES_LATE = timedelta(hours=2)
+"""After the end of an incident: so long may what changed before it still name its cause."""
+MOST_EXPLAINED = 200
 CHANGED_BY_SOMEBODY = frozenset({Lane.AUTH, Lane.ACCESS, Lane.RATE, Lane.QUOTA})
 """Where somebody's change may be the cause: a key, a permission, a limit, money."""
 
@@ -80,12 +83,14 @@ class IncidentKeeper:
         self._watched: set[Target] = set()
         self._of_project: dict[str, list[Target]] = {}
         self._neighbours: list[Target] = []
-        self._explained: dict[int, object] = {}
-        """What was known of each open incident when it was last looked what changed around it."""
         self._broken: set[str] = set()
         """Projects in which something broke since the last look."""
         self.open_ones: list[Incident] = []
         """What goes on, newest knowledge."""
+        self._changes: str | None = None
+        """The version of what changed that the diagnoses know of."""
+        self._explained: list[Incident] | None = None
+        """The open ones when they were last held against what changed."""
         self.changed_at: datetime | None = None
         """When something became ill, sure, ill in another way, or well."""
 
@@ -275,6 +280,7 @@ class IncidentKeeper:
         now = self._clock.now()
         asked = list(self._carry_out(now))
         if not self._ill and not self.open_ones:
+            self._explain(now)
             self._tell(now)
             return asked
         lately = incidents.recently_resolved(self._engine, now - REOPEN_WITHIN) if self._ill else []
@@ -287,35 +293,6 @@ class IncidentKeeper:
         self._explain(now)
         self._tell(now)
         return asked
-
-    def _explain(self, now: datetime) -> None:
-        """Look what changed around what goes on, where more is known of either than the last time; else it costs one question."""
-        version = changes.version(self._engine) if self.open_ones else None
-        looked: dict[int, object] = {}
-        sharper = False
-        for one in self.open_ones if version is not None else ():
-            if one.id is None:
-                continue
-            known = (version, one.cause, one.failure, one.first_bad_at, one.last_good_at, one.projects, one.keys, one.models)
-            looked[one.id] = (*known, one.diagnosis)
-            if self._explained.get(one.id) == looked[one.id]:
-                continue
-            said = self._by_changes(one)
-            if said == one.diagnosis:
-                continue
-            if said.changed is not None:
-                text = f"Changed just before: {said.changed}"
-            else:
-                text = "What changed just before no longer explains it."
-            incidents.update(self._engine, one.id, Event(now, EventKind.CAUSE, text), diagnosis=said)
-            sharper = True
-        self._explained = looked
-        if sharper:
-            self.open_ones = incidents.open_ones(self._engine)
-
-    def _by_changes(self, one: Incident) -> Diagnosis:
-        """The diagnosis with what changed just before."""
-        return sharpened(one, ranked(one, around.read(self._engine, one)))
 
     def _carry_out(self, now: datetime) -> Iterator[Target]:
         """What people asked for on the pages."""
@@ -382,11 +359,39 @@ class IncidentKeeper:
             return
         current = next((each for each in self.open_ones if each.id == incident.id), None)
         if current is not None and current.failure is incident.failure and current.cause == incident.cause:
-            said = self._by_changes(replace(current, diagnosis=diagnosis))
-            incidents.update(self._engine, incident.id, event, diagnosis=said)
+            diagnosis = self._with_changes(replace(current, diagnosis=diagnosis))
+            incidents.update(self._engine, incident.id, event, diagnosis=diagnosis)
         else:
             incidents.update(self._engine, incident.id, event)
         self.open_ones = incidents.open_ones(self._engine)
+
+    # What changed ---------------------------------------------------------------------------------------------------------------
+
+    def _explain(self, now: datetime) -> None:
+        """Hold what goes on, and what has just ended, against what changed around it, whenever one of the two is news."""
+        version = changes.version(self._engine)
+        news = version != self._changes
+        if not news and self.open_ones is self._explained:
+            return
+        known = {each.id: each.diagnosis for each in self._explained or ()}
+        fresh = [each for each in self.open_ones if news or known.get(each.id) != each.diagnosis]
+        lately = incidents.recently_resolved(self._engine, now - RECORD_COMES_LATE) if news else []
+        young = [each for each in (*fresh, *lately) if now - each.first_bad_at < LONGEST]
+        told = [self._tell_cause(each, now) for each in sorted(young, key=lambda each: each.opened_at)[-MOST_EXPLAINED:]]
+        if any(told):
+            self.open_ones = incidents.open_ones(self._engine)
+        self._explained, self._changes = self.open_ones, version
+
+    def _tell_cause(self, incident: Incident, now: datetime) -> bool:
+        """Sharpen one diagnosis; whether it is another one now."""
+        said = self._with_changes(incident)
+        if incident.id is None or said == incident.diagnosis:
+            return False
+        text = f"What changed explains it: {said.changed}" if said.changed else "What was thought to explain it does not."
+        return incidents.update(self._engine, incident.id, Event(now, EventKind.CAUSE, text), diagnosis=said)
+
+    def _with_changes(self, incident: Incident) -> Diagnosis:
+        return sharpened(incident, ranked(incident, around.read(self._engine, incident)))
 
     # Words ----------------------------------------------------------------------------------------------------------------------
 

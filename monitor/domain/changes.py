@@ -68,6 +68,44 @@ class ChangeSource(StrEnum):
     """OpenAI lists other models than before."""
 
 
+class Family(StrEnum):
+    """Kinds of change that belong together: what people filter by."""
+
+    KEYS = "keys"
+    PEOPLE = "people"
+    MODELS = "models"
+    LIMITS = "limits"
+    MONEY = "money"
+    PROJECTS = "projects"
+    ACCESS = "network access"
+    CONFIGURATION = "configuration"
+    OTHER = "other"
+
+
+_FAMILIES = {
+    "key": Family.KEYS,
+    "service_account": Family.KEYS,
+    "admin_key": Family.KEYS,
+    "member": Family.PEOPLE,
+    "role": Family.PEOPLE,
+    "model": Family.MODELS,
+    "tool": Family.MODELS,
+    "rate_limit": Family.LIMITS,
+    "spend_limit": Family.MONEY,
+    "spend_alert": Family.MONEY,
+    "project": Family.PROJECTS,
+    "organization": Family.PROJECTS,
+    "certificate": Family.ACCESS,
+    "ip_allowlist": Family.ACCESS,
+    "config": Family.CONFIGURATION,
+}
+
+
+def family_of(kind: ChangeKind) -> Family:
+    """The family of a kind; a secret that was rotated here is a matter of keys."""
+    return _FAMILIES.get(kind.value.partition(".")[0], Family.OTHER)
+
+
 @dataclass(frozen=True, slots=True)
 class ChangeEvent:
     """One thing that changed. Times are aware, UTC."""

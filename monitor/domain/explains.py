@@ -186,7 +186,7 @@ EXPLAINS: Mapping[ChangeKind, Mapping[FailureKind | Lane, Rule]] = {
         _F.ACCESS_MODEL_NOT_ALLOWED: _R(80, "other models may be asked for since then", _PROJECT),
         _F.ACCESS_POLICY: _R(40, "other things may be asked for since then", _PROJECT),
         _F.RATE_SLOW_DOWN: _R(20, "more may be asked for since then", _PROJECT),
-        Lane.AUTH: _R(70, _SENT, _PROJECT),
+        Lane.AUTH: _R(75, _SENT, _PROJECT),
         Lane.NETWORK: _R(75, _SENT, _PROJECT),
         Lane.RATE: _R(20, "more may be asked for since then", _PROJECT),
         Lane.UNKNOWN: _R(40, _SENT, _PROJECT),

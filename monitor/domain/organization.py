@@ -109,6 +109,9 @@ class AuditEvent:
     """What was asked for, redacted."""
 
 
+NO_ADMIN_KEY = "no admin key is configured"
+
+
 @dataclass(frozen=True, slots=True)
 class Gap:
     """A part of the record that could not be read, so that questions about it stay open."""

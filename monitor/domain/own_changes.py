@@ -36,7 +36,7 @@ def sentence(told: list[str]) -> str:
 
 
 def configured(at: datetime, old: Config, new: Config) -> Iterator[ChangeEvent]:
-    """One event for what everybody has, and one for each project that differs."""
+    """One event for what everybody has, and one for each project that differs; `subject` names the settings."""
     before, after = _projects(old), _projects(new)
     for name in (None, *sorted(before.keys() | after.keys())):
         if told := everybodys(old, new) if name is None else of_project(old, new, name):
@@ -48,15 +48,14 @@ def configured(at: datetime, old: Config, new: Config) -> Iterator[ChangeEvent]:
                 text=sentence(told),
                 project_id=number if isinstance(number, str) else None,
                 project=name,
-                subject=_settings(told, name),
+                subject=", ".join(_names(old, new) if name is None else _names(before.get(name, {}), after.get(name, {}))),
                 dedup=f"{ChangeKind.CONFIG_CHANGED.value} {name or ''} {to_ms(at)}",
             )
 
 
-def _settings(told: list[str], name: str | None) -> str:
-    """Which settings differ: `models, owner`."""
-    bare = (line.removeprefix(f"{name}: ") if name is not None else line for line in told)
-    return ", ".join(sorted({line.partition(" ")[0].partition(".")[0] for line in bare}))
+def _names(old: Config, new: Config) -> list[str]:
+    """The settings that differ, without what belongs to single projects."""
+    return [name for name in dict.fromkeys([*old, *new]) if name != "projects" and old.get(name) != new.get(name)]
 
 
 def _shared(config: Config) -> dict[str, object]:

@@ -14,9 +14,10 @@ from statistics import median
 
 from monitor.domain.alerting import label
 from monitor.domain.incidents import Event, EventKind, Incident, IncidentRecord
+from monitor.domain.organization import NO_ADMIN_KEY, Gap
 from monitor.domain.taxonomy import KINDS, Owner
-from monitor.domain.what_changed import SOURCES, WORDS, Explanation, not_known, ranked
-from monitor.domain.words import clock, duration
+from monitor.domain.what_changed import SOURCES, Explanation, Strength, happened, ranked
+from monitor.domain.words import capital, clock, duration
 
 WHO_MENDS = {
     Owner.SERVICE: "whoever runs the service",
@@ -115,24 +116,6 @@ def markdown(record: IncidentRecord) -> str:
     return "\n\n".join(part for part in parts if part) + "\n"
 
 
-_MOST_CHANGES = 20
-
-
-def _changed(record: IncidentRecord) -> list[str]:
-    """What changed from half an hour before the first bad answer, best explanation first, and what of that is not known."""
-    found = ranked(record.incident, record.changed)
-    rows = [_explanation(each) for each in found[:_MOST_CHANGES]]
-    parts = [_table(("", "What changed", "Why", "Known from"), rows)] if rows else ["Nothing is known to have changed."]
-    if len(found) > _MOST_CHANGES:
-        parts.append(f"{len(found) - _MOST_CHANGES:,} more changes are left out.")
-    unknown = not_known(record)
-    return [*parts, "\n".join(f"- {_plain(line)}" for line in unknown)] if unknown else parts
-
-
-def _explanation(each: Explanation) -> tuple[str, ...]:
-    return WORDS[each.strength], _plain(each.text), _plain(each.why or ""), SOURCES[each.event.source]
-
-
 def _facts(one: Incident) -> list[tuple[str, str]]:
     facts = [
         ("State", "merged into " + f"INC-{one.merged_into}" if one.merged_into else "open" if one.open else "resolved"),
@@ -173,6 +156,56 @@ def _event(event: Event) -> tuple[str, str, str, str]:
         _plain(event.by or "monitor"),
         _plain(event.text),
     )
+
+
+FITS = {
+    Strength.PROOF: "explains it",
+    Strength.STRONG: "likely explains it",
+    Strength.POSSIBLE: "may explain it",
+    Strength.ALSO: "also changed",
+}
+"""How well a change explains an incident, in words."""
+MOST_CHANGES = 50
+
+
+def _changed(record: IncidentRecord) -> list[str]:
+    found = ranked(record.incident, record.changed)
+    parts = []
+    if found:
+        rows = [
+            (FITS[each.strength], _plain(each.text) + (f" ({_plain(each.why)})" if each.why else ""), SOURCES[each.event.source])
+            for each in found[:MOST_CHANGES]
+        ]
+        parts.append(_table(("", "What", "How it is known"), rows))
+        if len(found) > MOST_CHANGES:
+            parts.append(f"… and {len(found) - MOST_CHANGES:,} more.")
+    else:
+        parts.append("Nothing that is known of, from 30 minutes before to 5 minutes after.")
+    return [*parts, *(f"Not known: {_plain(line)}" for line in not_known(record))]
+
+
+def not_known(record: IncidentRecord) -> list[str]:
+    """What cannot be known of what changed, as sentences."""
+    gaps, began = record.gaps, record.incident.first_bad_at
+    lines = [_gap(gap) for gap in gaps]
+    if record.record_read_at is not None and record.record_read_at < began:
+        lines.append(f"The organization's record was read to its end {clock(record.record_read_at)}, before this began.")
+    elif record.record_read_at is None and not gaps:
+        lines.append("The organization's record has not been read to its end yet.")
+    return lines
+
+
+_PARTS = {"audit_log": "the audit log", "calendar": "dates"}
+
+
+def _gap(gap: Gap) -> str:
+    """`The audit log cannot be read since …: the admin key lacks …`."""
+    if gap.since is None and gap.reason == NO_ADMIN_KEY:
+        return "What changed at OpenAI, for no admin key is configured."
+    part = _PARTS.get(gap.part, gap.part.replace("_", " "))
+    whose = f" of {gap.project}" if gap.project else ""
+    since = f" since {clock(gap.since)}" if gap.since else ""
+    return f"{capital(part)}{whose} cannot be read{since}: {gap.reason}."
 
 
 def _evidence(evidence: Mapping[str, object]) -> list[str]:
@@ -271,23 +304,31 @@ def as_json(record: IncidentRecord) -> str:
     one = record.incident
     given: dict[str, object] = {"kind": "incident", "id": one.id, "label": label(one), "open": one.open}
     given |= {name: value for name, value in _ready(one).items() if name not in given}
+    given["diagnosis"] = {name: value for name, value in _ready(one.diagnosis).items() if name != "plain"}
     given |= {
         "lane": one.cause.lane.value,
         "mttd_seconds": mttd(one).total_seconds(),
         "mtta_seconds": _seconds(mtta(one)),
         "mttr_seconds": _seconds(mttr(one)),
+        "changes": [_change(each) for each in ranked(one, record.changed)],
+        "changes_not_known": not_known(record),
         "events": [_ready(event) for event in record.events],
         "evidence": record.evidence,
-        "changed": [_as_change(each) for each in ranked(one, record.changed)],
-        "not_known": list(not_known(record)),
     }
     return json.dumps(given, ensure_ascii=False, default=_basic)
 
 
-def _as_change(each: Explanation) -> dict[str, object]:
-    """One change with how well it explains the incident."""
-    said = {"explains": each.strength.name.lower(), "score": each.score, "reach": each.reach.name.lower(), "why": each.why}
-    return said | {"text": each.text, "event": _ready(each.event)}
+def _change(found: Explanation) -> dict[str, object]:
+    event, (first, last) = found.event, happened(found.event)
+    return {
+        "strength": found.strength.name.lower(),
+        "score": found.score,
+        "told": found.text,
+        "why": found.why,
+        "first": first,
+        "last": last,
+        **{name: getattr(event, name) for name in ("kind", "source", "text", "actor", "project", "key", "model", "subject")},
+    }
 
 
 def _ready(value: object) -> dict[str, object]:

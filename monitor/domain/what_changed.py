@@ -15,8 +15,7 @@ from monitor.domain.changes import ChangeEvent, ChangeKind, ChangeSource
 from monitor.domain.diagnosis import Diagnosis
 from monitor.domain.differential import alias_of
 from monitor.domain.explains import Reach, Rule, rule_of
-from monitor.domain.incidents import Incident, IncidentRecord
-from monitor.domain.organization import Gap
+from monitor.domain.incidents import Incident
 from monitor.domain.taxonomy import Lane, Owner
 from monitor.domain.timeline import Window, to_ms
 from monitor.domain.words import Confidence, capital, clock, duration
@@ -93,78 +92,12 @@ def ranked(incident: Incident, events: Iterable[ChangeEvent]) -> tuple[Explanati
         first, last = happened(event)
         if last >= window.start and first < window.end and last - first <= LONGEST and _is_near(incident, event):
             found.append(_judged(incident, event))
-    return tuple(sorted(_with_keys(found), key=lambda each: _place(incident, each)))
-
-
-_TOGETHER = timedelta(seconds=2)
-
-
-def _with_keys(found: Sequence[Explanation]) -> list[Explanation]:
-    """A service account that went in the same moment as the key that failed, by the same hand, took the key with it."""
-    keys = [each for each in found if each.event.kind is ChangeKind.KEY_DELETED and each.strength is Strength.PROOF]
-
-    def with_key(each: Explanation) -> Explanation:
-        if each.event.kind is not ChangeKind.SERVICE_ACCOUNT_DELETED or each.why is None:
-            return each
-        scores = [key.score for key in keys if _same_hand(key.event, each.event)]
-        if not scores:
-            return each
-        return replace(each, strength=Strength.PROOF, reach=Reach.ITSELF, score=min(100.0, max(scores) + 0.5))
-
-    return [with_key(each) for each in found]
-
-
-def _same_hand(key: ChangeEvent, account: ChangeEvent) -> bool:
-    logged = key.source is account.source is ChangeSource.AUDIT_LOG and key.actor is not None
-    return logged and (key.actor, key.project) == (account.actor, account.project) and abs(key.at - account.at) <= _TOGETHER
+    return tuple(sorted(found, key=lambda each: _place(incident, each)))
 
 
 def best_of(found: Sequence[Explanation]) -> Explanation | None:
     """The first, where it is strong enough to be told beside the incident."""
     return found[0] if found and found[0].strength >= Strength.STRONG else None
-
-
-def not_known(record: IncidentRecord) -> tuple[str, ...]:
-    """What of the changes around an incident cannot be known, and why: one sentence each. Empty where everything was read."""
-    read_at, end = record.record_read_at, window_of(record.incident).end
-    if read_at is None and record.gaps and all(gap.since is None and gap.project is None for gap in record.gaps):
-        return (f"What changed at OpenAI is not known: {record.gaps[0].reason}.",)
-    told = list(dict.fromkeys(_gap(gap) for gap in record.gaps))
-    if len(told) > _MOST_GAPS:
-        told[_MOST_GAPS:] = [f"{len(told) - _MOST_GAPS:,} more parts of OpenAI’s record could not be read."]
-    if read_at is None:
-        told.insert(0, "What changed at OpenAI is not known: the organization’s record was not read to its end yet.")
-    elif read_at < end:
-        told.insert(0, f"What changed at OpenAI is known until {clock(read_at)}, when its record was last read whole.")
-    return tuple(told)
-
-
-_MOST_GAPS = 5
-
-
-def _gap(gap: Gap) -> str:
-    whose = f" of {gap.project}" if gap.project else ""
-    since = f" since {clock(gap.since)}" if gap.since is not None else ""
-    return f"{capital(gap.part.replace('_', ' '))}{whose} could not be read{since}: {gap.reason.rstrip('.')}."
-
-
-WORDS: Mapping[Strength, str] = {
-    Strength.PROOF: "explains it",
-    Strength.STRONG: "likely",
-    Strength.POSSIBLE: "possible",
-    Strength.ALSO: "also changed",
-}
-"""How well a change explains a failure, in words."""
-
-
-def explained(incidents: Iterable[Incident], events: Sequence[ChangeEvent]) -> dict[str, list[Incident]]:
-    """Which incidents each change explains well, by the change's sign (`dedup`)."""
-    found: dict[str, list[Incident]] = {}
-    for incident in incidents:
-        for one in ranked(incident, events):
-            if one.strength >= Strength.STRONG:
-                found.setdefault(one.event.dedup, []).append(incident)
-    return found
 
 
 # How well ---------------------------------------------------------------------------------------------------------------------
@@ -189,9 +122,12 @@ def _is_near(incident: Incident, event: ChangeEvent) -> bool:
     return event.project in incident.projects if event.project is not None else event.project_id is None
 
 
-_TWO_WAYS = frozenset({ChangeKind.SPEND_LIMIT_CHANGED, ChangeKind.MEMBER_CHANGED, ChangeKind.CERTIFICATE_CHANGED})
+_TWO_WAYS = frozenset(
+    {ChangeKind.SPEND_LIMIT_CHANGED, ChangeKind.MEMBER_CHANGED, ChangeKind.ROLE_CHANGED, ChangeKind.CERTIFICATE_CHANGED,
+     ChangeKind.IP_ALLOWLIST_CHANGED}
+)  # fmt: skip
 _NAMES = re.compile(r"“[^”]*”")
-_EASED = re.compile(r"\b(?:was raised|was removed|was uploaded|again|no more|no longer demanded)\b")
+_EASED = re.compile(r"\b(?:was (?:raised|removed|uploaded|created|deleted|deactivated|given)|works|no more|no longer demanded)\b")
 _TIGHTENED = re.compile(r"\b(?:was lowered|was set to)\b")
 _NOT_SENT = frozenset(
     {"owner", "environment", "services", "tags", "budget", "health", "slo", "intervals", "channels", "routes", "windows", "metrics",
@@ -266,9 +202,8 @@ def _same_model(one: str | None, other: str) -> bool:
 def _timing(incident: Incident, event: ChangeEvent) -> tuple[float, bool]:
     """What is left of a weight, of 100, for the time at which it happened, and whether it can have led to the failure."""
     bad, (first, last) = incident.first_bad_at, happened(event)
-    if event.source is ChangeSource.CONFIGURATION and timedelta() < first - bad <= _CLOCKS:
-        return 97.0, True  # what this monitor sends is another from the next request on, and noted a moment later
-    if first > bad:
+    noticed = event.source is ChangeSource.CONFIGURATION and bad < first <= bad + _CLOCKS  # it was used before it was looked at
+    if first > bad and not noticed:
         return (70.0 if first == last and first - bad <= _CLOCKS else 45.0), False
     share = 100.0 - 10 * min(1.0, max(timedelta(), bad - last) / BEFORE)
     if first < last:
@@ -288,7 +223,7 @@ def _place(incident: Incident, one: Explanation) -> tuple[object, ...]:
     facts = (event.project_id, event.project, event.subject, event.key, event.model, event.actor, event.after and str(event.after))
     return (
         -one.strength, -one.score, -one.reach, apart, last - first, -to_ms(event.at), event.kind.value, event.source.value,
-        event.text, event.dedup, repr(facts), event.id or 0,
+        event.text, event.dedup, tuple(fact or "" for fact in facts), event.id or 0,
     )  # fmt: skip
 
 
@@ -316,6 +251,8 @@ def _told(incident: Incident, event: ChangeEvent) -> str:
     if first == last:
         apart = abs(bad - first)
         when = f"{duration(apart.total_seconds())} {'before' if first < bad else 'after'} {what}" if apart else f"just at {what}"
+        if first > bad and event.source is ChangeSource.CONFIGURATION:
+            return f"{said}, noticed {when}."
         return f"{said}{comma} {when}."
     span = f"between {clock(first)} and {clock(last)}"
     if last <= bad:
@@ -367,7 +304,7 @@ _NEXT: Mapping[ChangeKind, tuple[Owner, str]] = {
     ),
     ChangeKind.MODEL_DELISTED: (
         Owner.SERVICE,
-        "Move the service and the `models` of {project} in monitor.toml to a newer model: platform.openai.com/docs/deprecations.",
+        "Move the service and the `models` of {project} to a newer model; see platform.openai.com/docs/deprecations.",
     ),
     ChangeKind.TOOL_DISABLED: (Owner.PROJECT_ADMIN, "Switch the tool on again in {place} → Limits, or let the service do without."),
     ChangeKind.SPEND_LIMIT_CHANGED: (Owner.PROJECT_ADMIN, "Raise the spend limit again in {limits}, or wait until next month."),
@@ -404,6 +341,8 @@ def sharpened(incident: Incident, found: Sequence[Explanation]) -> Diagnosis:
     owner, step = _NEXT.get(best.event.kind, (plain.owner, ""))
     if best.event.kind is ChangeKind.SPEND_LIMIT_CHANGED and best.event.project is None:
         owner = Owner.BILLING
+    elif best.event.kind is ChangeKind.IP_ALLOWLIST_CHANGED and best.event.project is not None:
+        owner = Owner.PROJECT_ADMIN
     return replace(
         told,
         cause=capital(best.cause),

@@ -9,12 +9,11 @@ from sqlalchemy import Connection, Engine
 
 from monitor.domain.changes import ChangeEvent
 from monitor.domain.incidents import Incident
-from monitor.domain.organization import Gap
+from monitor.domain.organization import NO_ADMIN_KEY, Gap
 from monitor.domain.timeline import from_ms, to_ms
 from monitor.domain.what_changed import LONGEST, window_of
 from monitor.store import changes, codec
 from monitor.store.engine import reading
-from monitor.store.organization import NO_ADMIN_KEY
 from monitor.store.tables import change_events, organization_parts, organizations, projects
 
 _MOST = 2000
@@ -49,13 +48,19 @@ def changes_of(connection: Connection, incident: Incident) -> tuple[ChangeEvent,
     return tuple(changes.event_of(row) for row in nearest)
 
 
+def gaps(engine: Engine) -> tuple[tuple[Gap, ...], datetime | None]:
+    """What cannot be known of what changed in the whole organization, and until when the rest is known."""
+    with reading(engine) as connection:
+        return not_known(connection, ())
+
+
 def not_known(connection: Connection, names: Sequence[str]) -> tuple[tuple[Gap, ...], datetime | None]:
     """The parts of the record that could not be read, of everybody or of these projects; and until when the others are known."""
     o, p = organizations.c, organization_parts.c
     read_at = list(connection.execute(sa.select(o.synced_at)).scalars())
     if not read_at:
         return (Gap("audit_log", None, NO_ADMIN_KEY),), None
-    ids = _ids(connection, names[:_MANY])
+    ids = _ids(connection, names[:_MANY]) if names else []
     query = sa.select(p.part, p.project, p.reason, p.since).where(
         p.reason.is_not(None), p.project.in_(["", *ids]), p.part.not_in(_NO_CHANGES)
     )

@@ -8,7 +8,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Row
 
-from monitor.domain.changes import ONCE, SLACK, ChangeEvent, ChangeKind, ChangeSource, like, same
+from monitor.domain.changes import ONCE, SLACK, ChangeEvent, ChangeKind, ChangeSource, Family, family_of, like, same
 from monitor.domain.timeline import Window, from_ms, to_ms
 from monitor.store import codec, dialect, meta, tables
 from monitor.store.engine import reading, writing
@@ -46,16 +46,15 @@ def write(connection: Connection, engine: Engine, events: Iterable[ChangeEvent])
             moved = True
             continue
         here = c.dedup == row["dedup"] if twin is None else c.id == twin.id
-        better: dict[str, Any] = {}
         if event.source is ChangeSource.AUDIT_LOG:
-            better = {"at": row["at"], "source": row["source"], "actor": row["actor"], "after": None, "dedup": row["dedup"]}
-            guessed = ChangeSource.SYNC
+            exact = {"at": row["at"], "source": row["source"], "actor": row["actor"], "after": None, "dedup": row["dedup"]}
+            told = sa.update(change_events).where(here, c.source == ChangeSource.SYNC.value).values(exact)
         elif event.source is ChangeSource.SYNC:
-            better = {name: row[name] for name in ("kind", "text", "project_id", "project", "subject", "key", "model")}
-            guessed = ChangeSource.AUDIT_LOG
-        if better:
-            known = connection.execute(sa.update(change_events).where(here, c.source == guessed.value).values(better))
-            moved = bool(known.rowcount) or moved
+            whole = {name: row[name] for name in ("kind", "text", "project_id", "project", "subject", "key", "model")}
+            told = sa.update(change_events).where(here, c.source == ChangeSource.AUDIT_LOG.value).values(whole)
+        else:
+            continue
+        moved = bool(connection.execute(told).rowcount) or moved
     if moved:
         dialect.upsert(engine, tables.meta, put=["value"]).run(connection, [(_VERSION, secrets.token_hex(8))])
         meta.bump(connection)
@@ -95,51 +94,6 @@ _TOLD_BY_BOTH = (ChangeSource.SYNC, ChangeSource.AUDIT_LOG)
 _MOST_TWINS = 200
 
 
-@dataclass(frozen=True, slots=True)
-class ChangeFilter:
-    """Which changes are asked for; None and empty mean any."""
-
-    project: str | None = None
-    """A project's name here. What concerns the whole organization is not left out: it concerns the project too."""
-    family: str | None = None
-    """The part of the kind before the dot: `key`, `member`, `rate_limit`, …"""
-    source: ChangeSource | None = None
-    text: str = ""
-    """Somewhere in what is told, or in who did it."""
-
-
-_ANY = ChangeFilter()
-
-
-def feed(engine: Engine, window: Window, where: ChangeFilter = _ANY, limit: int = 50, offset: int = 0) -> list[ChangeEvent]:
-    """What changed in the window, newest first, some at a time."""
-    c = change_events.c
-    query = sa.select(change_events).where(*_wanted(window, where)).order_by(c.at.desc(), c.id.desc())
-    with reading(engine) as connection:
-        return [event_of(row) for row in connection.execute(query.limit(limit).offset(offset))]
-
-
-def tally(engine: Engine, window: Window, where: ChangeFilter = _ANY) -> int:
-    """How many changes `feed` has in all."""
-    with reading(engine) as connection:
-        return int(connection.execute(sa.select(sa.func.count()).where(*_wanted(window, where))).scalar_one())
-
-
-def _wanted(window: Window, where: ChangeFilter) -> list[sa.ColumnElement[bool]]:
-    c = change_events.c
-    wanted: list[sa.ColumnElement[bool]] = [c.at >= to_ms(window.start), c.at < to_ms(window.end)]
-    if where.project is not None:
-        wanted.append(sa.or_(c.project == codec.clean(where.project), sa.and_(c.project.is_(None), c.project_id.is_(None))))
-    if where.family is not None:
-        wanted.append(c.kind.in_([kind.value for kind in ChangeKind if kind.value.partition(".")[0] == where.family]))
-    if where.source is not None:
-        wanted.append(c.source == where.source.value)
-    if where.text:
-        told = codec.clean(where.text, _MOST_LABEL) or ""
-        wanted.append(sa.or_(*(column.icontains(told, autoescape=True) for column in (c.text, c.actor, c.project, c.subject))))
-    return wanted
-
-
 def find(engine: Engine, window: Window, project: str | None = None, limit: int = 1000) -> list[ChangeEvent]:
     """What changed in the window, newest first; with a project's name, that project's and what concerns the whole organization."""
     c = change_events.c
@@ -148,6 +102,60 @@ def find(engine: Engine, window: Window, project: str | None = None, limit: int 
         query = query.where(sa.or_(c.project == codec.clean(project), sa.and_(c.project.is_(None), c.project_id.is_(None))))
     with reading(engine) as connection:
         return [event_of(row) for row in connection.execute(query.order_by(c.at.desc(), c.id.desc()).limit(limit))]
+
+
+@dataclass(frozen=True, slots=True)
+class ChangeFilter:
+    """Which changes; None or empty is all."""
+
+    project: str | None = None
+    """That project's, and what concerns the whole organization."""
+    family: Family | None = None
+    source: ChangeSource | None = None
+    actor: str | None = None
+    text: str = ""
+    """A part of what is told, of who did it, or of what it is about; capitals do not matter."""
+
+
+def page(engine: Engine, window: Window, where: ChangeFilter, first: int = 0, most: int = 50) -> list[ChangeEvent]:
+    """Some of what changed in the window, newest first, from the `first` (counted from 0) on."""
+    c = change_events.c
+    query = sa.select(change_events).where(*_conditions(window, where)).order_by(c.at.desc(), c.id.desc())
+    with reading(engine) as connection:
+        return [event_of(row) for row in connection.execute(query.limit(most).offset(first))]
+
+
+def count(engine: Engine, window: Window, where: ChangeFilter) -> int:
+    """How many there are."""
+    query = sa.select(sa.func.count()).select_from(change_events).where(*_conditions(window, where))
+    with reading(engine) as connection:
+        return int(connection.execute(query).scalar_one())
+
+
+def actors(engine: Engine, window: Window, most: int = 100) -> list[str]:
+    """Who changed something in the window, the busiest first."""
+    c = change_events.c
+    query = sa.select(c.actor).where(c.at >= to_ms(window.start), c.at < to_ms(window.end), c.actor.is_not(None))
+    with reading(engine) as connection:
+        return list(connection.execute(query.group_by(c.actor).order_by(sa.func.count().desc(), c.actor).limit(most)).scalars())
+
+
+def _conditions(window: Window, where: ChangeFilter) -> list[sa.ColumnElement[bool]]:
+    c = change_events.c
+    found: list[sa.ColumnElement[bool]] = [c.at >= to_ms(window.start), c.at < to_ms(window.end)]
+    if where.project is not None:
+        everybodys = sa.and_(c.project.is_(None), c.project_id.is_(None))
+        found.append(sa.or_(c.project == codec.clean(where.project, _MOST_LABEL), everybodys))
+    if where.family is not None:
+        found.append(c.kind.in_([kind.value for kind in ChangeKind if family_of(kind) is where.family]))
+    if where.source is not None:
+        found.append(c.source == where.source.value)
+    if where.actor is not None:
+        found.append(c.actor == codec.clean(where.actor, _MOST_LABEL))
+    if sought := (codec.clean(where.text, _MOST_LABEL) or "").lower():
+        texts = (c.text, c.actor, c.project, c.model, c.subject)
+        found.append(sa.or_(*(sa.func.lower(text).contains(sought, autoescape=True) for text in texts)))
+    return found
 
 
 def _row(event: ChangeEvent) -> dict[str, Any]:

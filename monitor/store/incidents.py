@@ -16,7 +16,7 @@ from sqlalchemy import Connection, Engine, Row
 from monitor.domain.diagnosis import Diagnosis
 from monitor.domain.incidents import Cause, Change, Event, EventKind, Incident, IncidentRecord, Severity
 from monitor.domain.taxonomy import FailureKind, Lane, Owner, Scope
-from monitor.domain.timeline import from_ms, to_ms
+from monitor.domain.timeline import Window, from_ms, to_ms
 from monitor.domain.words import Confidence
 from monitor.store import around, codec, dialect, meta, story, tables
 from monitor.store.engine import reading, writing
@@ -155,6 +155,15 @@ def _find(since: bool, open_only: bool, project: bool) -> sa.Select[Any]:
     if project:
         query = query.where(c.id.in_(sa.select(hit.incident_id).where(hit.project == sa.bindparam("project"))))
     return query
+
+
+def began(engine: Engine, window: Window, limit: int = 500) -> list[Incident]:
+    """Those that were opened in the window, newest first, without those that another one explains."""
+    c = tables.incidents.c
+    query = sa.select(tables.incidents).where(
+        c.opened_at >= to_ms(window.start), c.opened_at < to_ms(window.end), c.merged_into.is_(None)
+    )
+    return _asked(engine, query.order_by(*_NEWEST).limit(limit))
 
 
 def record(engine: Engine, incident_id: int) -> IncidentRecord | None:

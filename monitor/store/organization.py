@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 
 from monitor.domain.changes import ChangeEvent
 from monitor.domain.coverage import KeyMatch, Matched
-from monitor.domain.organization import CostRow, Difference, Gap, Item, ItemKind, Organization, UsageRow, differences
+from monitor.domain.organization import NO_ADMIN_KEY, CostRow, Difference, Gap, Item, ItemKind, Organization, UsageRow, differences
 from monitor.domain.timeline import Window, from_ms, to_ms
 from monitor.store import changes, codec, dialect, meta
 from monitor.store.engine import reading, writing
@@ -280,9 +280,6 @@ def organization(
         gaps = [Gap(kind.value, None, NO_ADMIN_KEY) for kind in kinds or ItemKind]
     ends = [at for _, at in known if at is not None]
     return Organization(tuple(items), tuple(gaps), from_ms(min(ends)) if ends and len(ends) == len(known) else None)
-
-
-NO_ADMIN_KEY = "no admin key is configured"
 
 
 def gaps(engine: Engine) -> tuple[Gap, ...]:

@@ -4,11 +4,13 @@ Every function raises `StoreError` where the database cannot be read. Importing 
 that returns a frame does.
 """
 
+from monitor.store.around import gaps as changes_not_known
 from monitor.store.catalogue import find as catalogues
 from monitor.store.changes import ChangeFilter
-from monitor.store.changes import feed as change_feed
+from monitor.store.changes import actors as change_actors
+from monitor.store.changes import count as change_count
 from monitor.store.changes import find as changes
-from monitor.store.changes import tally as change_count
+from monitor.store.changes import page as change_page
 from monitor.store.covering import Covering, covering
 from monitor.store.current import asked_of, data_version, effective_config, heartbeat, keys, targets
 from monitor.store.deadlines import calendar as deadlines
@@ -27,6 +29,7 @@ from monitor.store.history import (
     transitions,
 )
 from monitor.store.hygiene import hygiene
+from monitor.store.incidents import began as incidents_begun
 from monitor.store.incidents import find as incidents
 from monitor.store.incidents import open_ones as open_incidents
 from monitor.store.incidents import record as incident
@@ -68,9 +71,11 @@ __all__ = [
     "active_silences",
     "asked_of",
     "catalogues",
+    "change_actors",
     "change_count",
-    "change_feed",
+    "change_page",
     "changes",
+    "changes_not_known",
     "check_counts",
     "costs",
     "covering",
@@ -84,6 +89,7 @@ __all__ = [
     "hygiene",
     "incident",
     "incidents",
+    "incidents_begun",
     "key_matches",
     "keys",
     "lag_trend",

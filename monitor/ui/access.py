@@ -8,8 +8,8 @@ from monitor.domain.access_findings import SOON, VERY_SOON, AccessFinding, days
 from monitor.domain.health import Health
 from monitor.domain.incidents import Severity
 from monitor.domain.model_access import Access, Exposure, Listed, Need, Policy, Truth
+from monitor.domain.organization import NO_ADMIN_KEY
 from monitor.domain.words import Confidence
-from monitor.store.organization import NO_ADMIN_KEY
 from monitor.ui import blocks
 from monitor.ui.blocks import lamp
 from monitor.ui.format import MISSING, escape, link, number, title

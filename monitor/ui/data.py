@@ -25,6 +25,7 @@ from monitor.domain.hygiene import HygienePolicy
 from monitor.domain.incidents import Incident, IncidentRecord
 from monitor.domain.inventory import ProbeKind
 from monitor.domain.model_access import Access
+from monitor.domain.organization import Gap
 from monitor.domain.sli import OBJECTIVE, Counts, windows
 from monitor.domain.timeline import Window, floor
 from monitor.store import intents, queries, slo
@@ -354,19 +355,6 @@ def _levels(url: str, name: str, at: datetime) -> tuple[dict[timedelta, Level], 
     return over, lately
 
 
-# --- changes -------------------------------------------------------------------------------------------------------------
-
-
-def change_feed(window: Window, where: ChangeFilter, limit: int = 50, offset: int = 0) -> list[ChangeEvent]:
-    """What changed, newest first."""
-    return cast("list[ChangeEvent]", _asked("change_feed", window, where, limit, offset))
-
-
-def change_count(window: Window, where: ChangeFilter) -> int:
-    """How much changed."""
-    return cast("int", _asked("change_count", window, where))
-
-
 # --- hygiene -------------------------------------------------------------------------------------------------------------
 
 _QUICK = timedelta(seconds=0.1)
@@ -463,6 +451,34 @@ def ask(kind: Kind, by: str, at: datetime, **facts: Any) -> None:
     """Leave a wish for the service. The only thing that pages write."""
     intents.submit(database_url(), Intent(kind=kind, by=by, at=at, **facts))
     _seen.clear()
+
+
+# --- what changed --------------------------------------------------------------------------------------------------------
+
+
+def changes(window: Window, where: ChangeFilter, first: int = 0, most: int = 50) -> list[ChangeEvent]:
+    """Some of what changed in the window, newest first."""
+    return cast("list[ChangeEvent]", _asked("change_page", window, where, first, most))
+
+
+def change_count(window: Window, where: ChangeFilter) -> int:
+    """How many changes there are."""
+    return cast("int", _asked("change_count", window, where))
+
+
+def change_actors(window: Window) -> list[str]:
+    """Who changed something in the window, the busiest first."""
+    return cast("list[str]", _asked("change_actors", window))
+
+
+def incidents_begun(window: Window) -> list[Incident]:
+    """Incidents that were opened in the window, newest first."""
+    return cast("list[Incident]", _asked("incidents_begun", window))
+
+
+def changes_not_known() -> tuple[tuple[Gap, ...], datetime | None]:
+    """Parts of the organization's record that cannot be read, and until when the others are known."""
+    return cast("tuple[tuple[Gap, ...], datetime | None]", _asked("changes_not_known"))
 
 
 def bars(window: Window) -> timedelta:

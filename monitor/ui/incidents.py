@@ -8,12 +8,11 @@ import streamlit as st
 
 from monitor.domain.alerting import NotifyReason, Silence, label
 from monitor.domain.health import Health
-from monitor.domain.incidents import Event, EventKind, Incident, IncidentRecord, Severity
+from monitor.domain.incidents import Event, EventKind, Incident, Severity
 from monitor.domain.inventory import Target
 from monitor.domain.postmortem import EVENT_WORDS, WHO_MENDS, mtta, mttd, mttr, typical
 from monitor.domain.taxonomy import KINDS, Lane, Scope
 from monitor.domain.timeline import to_ms
-from monitor.domain.what_changed import SOURCES, WORDS, Explanation, Strength, not_known, ranked
 from monitor.domain.words import capital
 from monitor.store.intents import Intent
 from monitor.store.outbox import DeliveryRow, DeliveryState
@@ -286,7 +285,8 @@ def _card(one: Incident, now: datetime, zone: tzinfo, window: str, project: str 
     raw = blocks.raw_answers(window, project=project, failure=one.failure.value)
     began = capital(since(one.first_bad_at, now, zone).removeprefix("since "))
     last_good = f"; last well {age(one.last_good_at, now)}" if one.last_good_at else ""
-    heals = f"<dt>Since</dt><dd>{escape(began)}{escape(last_good)}</dd>" if named else ""
+    heals = f"<dt>Just before</dt><dd>{escape(said.changed)}</dd>" if named and said.changed else ""
+    heals += f"<dt>Since</dt><dd>{escape(began)}{escape(last_good)}</dd>" if named else ""
     heals += f"<dt>By itself?</dt><dd>{itself}</dd>" if one.open else ""
     where = (
         f'<div class="where">{named}<a href="{address(one, window)}" target="_self">{escape(label(one))}</a>'
@@ -299,49 +299,6 @@ def _card(one: Incident, now: datetime, zone: tzinfo, window: str, project: str 
         f"{blocks.said_rows(said)}{heals}<dt>Evidence</dt><dd><ul>"
         f"{''.join(f'<li>{escape(line)}</li>' for line in said.evidence)}</ul>{raw}</dd></dl></div>"
     )
-
-
-_STRENGTHS = {
-    Strength.PROOF: Health.FAILING,
-    Strength.STRONG: Health.DEGRADED,
-    Strength.POSSIBLE: Health.RESTRICTED,
-    Strength.ALSO: Health.PAUSED,
-}
-_MOST_CHANGES = 50
-
-
-def what_changed(record: IncidentRecord, now: datetime, zone: tzinfo) -> None:
-    """What changed around its begin, the best explanation first; what explains nothing is folded away. And what is not known."""
-    blocks.heading("What changed just before", "from 30 min before the first bad answer to 5 min after; best explanation first")
-    found, unknown = ranked(record.incident, record.changed), not_known(record)
-    telling = [each for each in found if each.strength > Strength.ALSO]
-    also = found[len(telling) :]
-    if telling:
-        _changes(telling, now, zone)
-    elif unknown:
-        blocks.show('<div class="note">Nothing that is known here explains it.</div>')
-    else:
-        more = "What changed besides explains nothing." if also else "Neither the organization’s record nor this monitor changed."
-        blocks.empty("No change explains it.", more)
-    if also:
-        shown = "".join(f"<li>{_changed(each, now, zone)}</li>" for each in also[:_MOST_CHANGES])
-        more = f"<li>and {len(also) - _MOST_CHANGES:,} more</li>" if len(also) > _MOST_CHANGES else ""
-        blocks.show(f"<details><summary>Also changed: {len(also):,}</summary><ul>{shown}{more}</ul></details>")
-    for line in unknown:
-        blocks.show(f'<div class="note">{escape(local(line, now, zone))}</div>')
-
-
-def _changes(found: Sequence[Explanation], now: datetime, zone: tzinfo) -> None:
-    rows = [
-        (lamp(_STRENGTHS[each.strength], WORDS[each.strength]), _changed(each, now, zone), escape(capital(each.why or "")))
-        for each in found[:_MOST_CHANGES]
-    ]
-    blocks.table([("", "nw"), ("What changed", "name"), ("Why it explains it", "")], rows)
-
-
-def _changed(each: Explanation, now: datetime, zone: tzinfo) -> str:
-    known = f"{SOURCES[each.event.source]} · {clock(each.event.at, now, zone)}"
-    return f'{escape(local(each.text, now, zone))} <small class="soft">{escape(known)}</small>'
 
 
 def times(one: Incident, now: datetime, zone: tzinfo) -> None:

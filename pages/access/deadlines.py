@@ -5,8 +5,8 @@ import streamlit as st
 
 from monitor.domain.deadlines import LANES, Deadline
 from monitor.domain.ics import calendar_file
+from monitor.domain.organization import NO_ADMIN_KEY
 from monitor.domain.words import capital
-from monitor.store.organization import NO_ADMIN_KEY
 from monitor.ui import blocks, data, deadlines, filters
 from monitor.ui.format import csv_of, escape, plural, viewer_zone
 

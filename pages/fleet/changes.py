@@ -1,119 +1,91 @@
-"""Everything that changed: at OpenAI, in this monitor's configuration, and by the calendar."""
-
-from datetime import datetime
-from itertools import groupby
+"""What changed, there and here, newest first, and what of it broke something."""
 
 import pandas as pd
 import streamlit as st
 
-from monitor.domain.changes import ChangeEvent, ChangeKind, ChangeSource
-from monitor.domain.incidents import Incident
+from monitor.domain.changes import ChangeSource, Family, family_of
 from monitor.domain.timeline import Window
-from monitor.domain.what_changed import SOURCES, explained
-from monitor.domain.words import capital
+from monitor.domain.what_changed import SOURCES
 from monitor.store.queries import ChangeFilter
-from monitor.ui import blocks, data, filters, incidents
-from monitor.ui.format import csv_of, escape, local, plural, viewer_zone
+from monitor.ui import blocks, changes, data, filters
+from monitor.ui.format import csv_of, plural, viewer_zone
 
-SIZE = 50
 MOST_EXPORTED = 20_000
-LEAD = "A change is told once, however often it was seen; it is kept for ever."
 
 blocks.guard()
-blocks.renew()
-now, zone = data.now(), viewer_zone()
-window = filters.window(now)
-# A change of the last minute counts too: windows of incidents and charts end with a whole minute.
-window = Window(window.start, max(window.end, now))
+zone = viewer_zone()
+name = filters.window_name()
+now = data.now()
 place = st.container()
-one, two, three, four = st.columns([2, 2, 2, 3], vertical_alignment="bottom")
+one, two, three, four, five = st.columns([3, 3, 2, 2, 2], vertical_alignment="bottom")
 with one:
-    project = filters.project(now, every="All projects")
+    text = filters.text("text", "Search", "a model, a person, a word")
 with two:
-    families = sorted({kind.value.partition(".")[0] for kind in ChangeKind})
-    family = filters.choice("family", "What", families, every="Everything")
+    project = filters.choice("project", "Project", data.names(now), every="All projects", kept=True, free=True)
 with three:
-    source = filters.choice("source", "Known from", [each.value for each in ChangeSource], every="Any source")
+    family = filters.choice("family", "Kind", [each.value for each in Family], every="Any kind")
 with four:
-    text = filters.text("text", "Search", "a key, a model, a person …")
-where = ChangeFilter(project, family, ChangeSource(source) if source else None, text)
+    source = filters.choice("source", "How it is known", [each.value for each in ChangeSource], every="Any way")
+with five:
+    actor = filters.choice("actor", "Who", data.change_actors(filters.window(now)), every="Anybody", free=True)
+where = ChangeFilter(project, Family(family) if family else None, ChangeSource(source) if source else None, actor, text)
+
+
+def draw() -> None:
+    at = data.now()
+    window = filters.window(at)
+    count = data.change_count(window, where)
+    with place:
+        draw_verdict(count, window)
+    if not count:
+        if where == ChangeFilter():
+            blocks.empty("Nothing changed in this window.", "Choose a longer window above to look further back.")
+        else:
+            blocks.empty("No change fits these filters.", "Clear the search box, or choose a longer window above.")
+        return
+    box = st.container()
+    part = filters.rows(count)
+    events = data.changes(window, where, part.start, part.stop - part.start)
+    near = changes.span_of(events)
+    with box:
+        changes.feed(events, changes.broken_by(events, data.incidents_begun(near)) if near else {}, at, zone, name)
+        if len(events) < count:
+            last = part.start + len(events)
+            blocks.show(f'<span class="soft">{part.start + 1:,} to {last:,} of {plural(count, "change")}, newest first.</span>')
+
+
+def draw_verdict(count: int, window: Window) -> None:
+    at = data.now()
+    began = [each for each in data.incidents_begun(window) if project is None or project in each.projects]
+    blocks.show(changes.verdict(count, began, name, name, at, zone))
+    gaps, read_at = data.changes_not_known()
+    if note := changes.not_all(gaps, read_at, at, zone):
+        blocks.show(note)
 
 
 def export() -> str:
     """The changes of these filters as CSV."""
+    found = data.changes(filters.window(data.now()), where, 0, MOST_EXPORTED)
     rows = [
         {
             "at": each.at,
             "not before": each.after,
             "kind": each.kind.value,
+            "family": family_of(each.kind).value,
             "what": each.text,
             "project": each.project,
             "project id": each.project_id,
             "key": each.key,
             "model": each.model,
-            "by": each.actor,
-            "known from": each.source.value,
+            "subject": each.subject,
+            "who": each.actor,
+            "how it is known": SOURCES[each.source],
         }
-        for each in data.change_feed(window, where, MOST_EXPORTED)
+        for each in found
     ]
     return csv_of(pd.DataFrame(rows))
 
 
-def line(each: ChangeEvent, led_to: list[Incident]) -> tuple[str, ...]:
-    """One change as a row."""
-    at = each.at.astimezone(zone)
-    since = f"<small>after {each.after.astimezone(zone):%H:%M}</small>" if each.after and each.after < each.at else ""
-    whose = blocks.project_link(each.project, filters.window_name()) if each.project else blocks.dash(each.project_id)
-    broke = "".join(
-        f'<small>{incidents.state(one)} <a href="{incidents.address(one, filters.window_name())}" target="_self">'
-        f"{escape(one.title)}</a></small>"
-        for one in led_to[:5]
-    )
-    return (
-        f'<span class="soft">{at:%H:%M:%S}</span>{since}',
-        f'<span class="tag">{escape(each.kind.value.partition(".")[0].replace("_", " "))}</span>',
-        f'<span class="said">{escape(local(each.text, now, zone))}</span>{broke}',
-        whose,
-        escape(each.actor) if each.actor else '<span class="soft">not known</span>',
-        f'<span class="soft">{escape(SOURCES[each.source])}</span>',
-    )
-
-
-def day_of(each: ChangeEvent) -> str:
-    """The day of a change where the viewer is."""
-    at: datetime = each.at.astimezone(zone)
-    return f"{at:%A}, {at.day} {at:%B %Y}"
-
-
-total = data.change_count(window, where)
-broken = [each for each in data.incidents_since(window.start, project) if each.diagnosis.changed]
-with place:
-    css = "unknown" if not total else "degraded" if broken else "ok"
-    first = f"{plural(total, 'change')} in the last {filters.window_name()}." if total else "Nothing that is known changed."
-    then = (
-        f"{capital(plural(len(broken), 'incident'))} came just after one that explains {'it' if len(broken) == 1 else 'them'}."
-        if broken
-        else LEAD
-        if total
-        else ""
-    )
-    blocks.show(f'<div class="verdict" role="status"><span class="{css}">{first}</span><span class="then">{then}</span></div>')
-if not total:
-    blocks.empty(
-        "No change fits.",
-        "Choose a longer window above, or fewer filters. Changes at OpenAI (keys, members, limits, models, money) are known with a "
-        "read-only admin key: name it in <code>monitor.toml</code> under <code>[[organizations]]</code>.",
-    )
-    st.stop()
-
-box = st.container()
-part = filters.rows(total, SIZE)
-shown = data.change_feed(window, where, SIZE, part.start)
-causes = explained(data.incidents_since(window.start, project), shown)
-columns = [("When", "nw"), ("", "nw"), ("What changed", ""), ("Project", "nw"), ("By", "nw"), ("Known from", "nw")]
-with box:
-    for day, those in groupby(shown, day_of):
-        blocks.heading(day)
-        blocks.table(columns, [line(each, causes.get(each.dedup, [])) for each in those])
+blocks.live(draw)
 with st.container(horizontal=True, horizontal_alignment="right"):
     st.download_button("Download CSV", export, "changes.csv", "text/csv", on_click="ignore")

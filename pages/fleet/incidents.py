@@ -13,7 +13,7 @@ from monitor.domain.incidents import Incident, IncidentRecord
 from monitor.domain.postmortem import as_json, markdown
 from monitor.store.engine import StoreError
 from monitor.store.intents import Kind
-from monitor.ui import blocks, data, filters, incidents, panels
+from monitor.ui import blocks, changes, data, filters, incidents, panels
 from monitor.ui.format import csv_of, escape, viewer_zone
 
 SILENCES = {
@@ -79,7 +79,7 @@ def one(number: int) -> None:
             st.rerun()
         incidents.waiting(asked, silent=data.silent(at))
         incidents.card(record.incident, at, zone, chosen)
-        incidents.what_changed(record, at, zone)
+        changes.around(record, at, zone, chosen)
         incidents.times(record.incident, at, zone)
         left, right = st.columns([3, 2])
         with left:

@@ -421,16 +421,3 @@ def test_nearer_to_what_failed_never_explains_less(kind: ChangeKind, failure: Fa
     everybody = first(one, change(kind, ago * SECOND, **EVERYBODY))
     if rule is None or not rule.whole:
         assert itself.score >= project.score >= everybody.score
-
-
-def test_a_service_account_that_went_with_its_key_comes_before_it_and_another_hand_s_does_not() -> None:
-    account = change(K.SERVICE_ACCOUNT_DELETED, 39 * SECOND, actor="ben.bauer")
-    assert [each.event for each in ranked(incident(), [DELETED, account])] == [account, DELETED]
-    for other in (replace(account, actor="ada"), replace(account, at=BAD - 30 * SECOND), replace(account, project="other")):
-        assert first(incident(), DELETED, other).event == DELETED
-
-
-def test_what_is_sent_anew_is_noted_a_moment_after_the_first_bad_answer() -> None:
-    rotated = change(K.KEY_ROTATED, -2 * SECOND, key="backend", source=ChangeSource.CONFIGURATION)
-    assert first(incident(), rotated).strength is Strength.STRONG
-    assert first(incident(), replace(rotated, at=BAD + 2 * MINUTE)).strength is Strength.POSSIBLE

@@ -1,11 +1,12 @@
-"""What changed just before: in each scenario the right change is first in the incident's list.
+"""What changed before something broke, from the change at OpenAI or here to the first line of the incident, in virtual time.
 
-Poller, keeper and sync run over the emulator in virtual time, as they do in the service.
+Poller, keeper and sync run together, as they do in service, over the emulator.
 """
 
 import asyncio
-from collections.abc import Callable, Coroutine
-from dataclasses import dataclass, replace
+import contextlib
+import tempfile
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -15,12 +16,12 @@ import pytest
 from monitor import service
 from monitor.clock import VirtualClock, VirtualTimeLoop
 from monitor.domain.changes import ChangeEvent, ChangeKind, ChangeSource
-from monitor.domain.incidents import Incident, IncidentRecord
-from monitor.domain.postmortem import as_json, markdown
-from monitor.domain.taxonomy import FailureKind
+from monitor.domain.incidents import EventKind, Incident, IncidentRecord
+from monitor.domain.taxonomy import FailureKind, Owner
 from monitor.domain.timeline import Window
-from monitor.domain.what_changed import Explanation, Strength, not_known, ranked
+from monitor.domain.what_changed import Explanation, Strength, ranked
 from monitor.domain.words import Confidence
+from monitor.emulator.administration import Administration
 from monitor.emulator.app import create_app
 from monitor.emulator.world import World
 from monitor.incident_keeper import IncidentKeeper
@@ -32,391 +33,522 @@ from monitor.store import changes, incidents, meta, outbox
 from monitor.store.engine import Engine
 from monitor.store.record import Writer
 
-START = datetime(2026, 11, 23, 3, tzinfo=UTC)
-ADMIN = "sk-admin-TEST-record-not-a-key-0001"
-ORGANIZATION = "org-TEST"
-NAMES = ("shop", "search", "people", "batch")
-BEN = "ben@example.com"
+START = datetime(2026, 11, 23, 9, tzinfo=UTC)
+ORGANIZATION, ADMIN = "org-TEST", "sk-admin-TEST-record-not-a-key-0001"
+NAMES = ("shop", "mail", "docs", "bots")
+BEN, ADA = "ben@example.com", "ada@example.com"
 K, F = ChangeKind, FailureKind
 
 
-def secret_of(name: str, number: int = 1) -> str:
-    """The obviously fake key of a project; that of `people` is a person's."""
-    return f"sk-{'proj' if name == 'people' else 'svcacct'}-TEST{name}-not-a-key-{name[:2]}{number:02}"
+def secret_of(name: str) -> str:
+    """The obviously fake key of a project; the last three characters tell them apart, as those of real ones do."""
+    return f"sk-{'proj' if name == 'docs' else 'svcacct'}-{name}TEST-not-a-key-{name[:3]}"
 
 
-def toml(folder: Path, changed: dict[str, str], *, record: bool) -> str:
-    text = f'[monitor]\ndatabase_url = "sqlite:///{folder}/monitor.db"\n'
-    text += "[monitor.intervals]\n" + "".join(f'{probe} = "30s"\n' for probe in ("auth", "model_access", "inference", "control"))
-    text += '[[channels]]\nname = "team"\nurl = "env:TEAM"\n[[routes]]\nchannel = "team"\n'
-    if record:
-        text += f'[[organizations]]\nname = "acme"\nid = "{ORGANIZATION}"\nadmin_key = "file:admin.key"\n'
-        text += 'base_url = "http://127.0.0.1:9/v1"\n'
-    for name in NAMES:
-        text += f'[[projects]]\nname = "{name}"\nbase_url = "http://127.0.0.1:9/v1"\nmodels = ["gpt-4o"]\n'
-        text += changed.get(name, f'project_id = "proj_{name}"') + "\n"
-        text += f'[[projects.keys]]\nlabel = "backend"\nsecret = "file:{name}.key"\n'
-    return text
+NEW = "sk-svcacct-newTEST-not-a-key-new"
+WRONG = "sk-svcacct-badTEST-not-a-key-bad"
 
 
-class Town:
-    """Four watched projects of one organization, whose record is read."""
+class Office:
+    """An organization of four watched projects, and the whole monitor over it."""
 
-    def __init__(self, folder: Path, loop: VirtualTimeLoop, *, record: bool) -> None:
-        self.folder, self.record = folder, record
+    def __init__(self, folder: Path, loop: VirtualTimeLoop) -> None:
+        self.folder = folder
         self.clock = VirtualClock(START, loop)
         self.world = World(lambda: self.clock.now().timestamp())
-        self.office = self.world.administration
-        for model in ("gpt-4o", "gpt-4.1", "gpt-5"):
-            self.world.add_model(model, requests_per_minute=1000)
+        self.record: Administration = self.world.administration
+        for model in ("gpt-4o", "gpt-4.1"):
+            self.world.add_model(model)
+        long_ago = START.timestamp() - 5e6
         for name in NAMES:
-            self.world.add_project(f"proj_{name}", ORGANIZATION, name, created_at=START.timestamp() - 5e6)
-        self.office.add_user(ORGANIZATION, BEN, "Ben Bauer", created_at=1.0)
+            self.world.add_project(f"proj_{name}", ORGANIZATION, name, created_at=long_ago)
+        self.record.add_user(ORGANIZATION, ADA, "Ada Byrne", "owner", created_at=long_ago)
+        self.record.add_user(ORGANIZATION, BEN, "Ben Bauer", created_at=long_ago)
+        self.record.add_member("proj_docs", BEN, created_at=long_ago)
         for name in NAMES:
-            more = {"owner": BEN} if name == "people" else {"owner": f"{name}-robot"}
-            self.world.add_key(secret_of(name), f"proj_{name}", name="backend", created_at=START.timestamp() - 4e6, **more)
-            (folder / f"{name}.key").write_text(secret_of(name))
-        self.office.spend_limit("proj_batch", 10_000)
-        self.office.spend_limit(ORGANIZATION, 90_000)
-        self.office.add_certificate(ORGANIZATION, "mtls", 1.0, START.timestamp() + 9e6, created_at=1.0)
-        self.office.add_admin_key(ORGANIZATION, ADMIN, "monitor", ["api.management.read"], created_at=1.0)
+            owner = BEN if name == "docs" else None
+            self.world.add_key(secret_of(name), f"proj_{name}", name=f"{name} key", owner=owner, created_at=long_ago)
+            self.write_secret(name, secret_of(name))
+        self.record.add_admin_key(ORGANIZATION, ADMIN, "monitor", ["api.management.read"], created_at=long_ago)
         (folder / "admin.key").write_text(ADMIN)
-        self.configure({})
+        self.write()
+        self.loaded = service.load(None, {"CHANNEL": "json://127.0.0.1:9"}, folder)
         self.engine: Engine
+        self.poller: Poller
 
-    def configure(self, changed: dict[str, str]) -> None:
-        """Write `monitor.toml`; `changed` has other lines for some projects."""
-        (self.folder / "monitor.toml").write_text(toml(self.folder, changed, record=self.record))
+    def write(self, project_ids: dict[str, str] | None = None, more_keys: str = "") -> None:
+        """Write `monitor.toml`."""
+        text = f'[monitor]\ndatabase_url = "sqlite:///{self.folder}/monitor.db"\n[monitor.intervals]\ninference = "2m"\n'
+        text += f'[[organizations]]\nname = "acme"\nid = "{ORGANIZATION}"\nadmin_key = "file:admin.key"\n'
+        text += 'base_url = "http://127.0.0.1:9/v1"\n[organizations.sync]\nconfiguration = "10m"\n'
+        for name in NAMES:
+            number = (project_ids or {}).get(name, f"proj_{name}")
+            text += f'[[projects]]\nname = "{name}"\nproject_id = "{number}"\nbase_url = "http://127.0.0.1:9/v1"\n'
+            text += 'models = ["gpt-4o", "gpt-4.1"]\nbudget = { requests_per_day = 100_000, tokens_per_day = 10_000_000 }\n'
+            text += f'[[projects.keys]]\nlabel = "backend"\nsecret = "file:{name}.key"\n'
+            if name == "mail":
+                text += more_keys
+        text += '[[channels]]\nname = "on-call"\nurl = "env:CHANNEL"\n[[routes]]\nchannel = "on-call"\nremind_every = "10m"\n'
+        (self.folder / "monitor.toml").write_text(text)
+
+    def write_secret(self, name: str, secret: str) -> None:
+        """What a deployment does."""
+        (self.folder / f"{name}.key").write_text(secret)
 
     async def live(self, **length: float) -> None:
         """Let time pass."""
         await asyncio.sleep(timedelta(**length).total_seconds())
 
-    def incidents(self) -> list[Incident]:
-        """Every incident there ever was, oldest first."""
-        return sorted(incidents.find(self.engine), key=lambda each: each.id or 0)
+    def opened(self) -> list[IncidentRecord]:
+        """Every incident there ever was, oldest first, with all that is kept of it."""
+        found = sorted(incidents.find(self.engine), key=lambda each: each.id or 0)
+        return [record for each in found if (record := incidents.record(self.engine, each.id or 0)) is not None]
 
-    def record_of(self, one: Incident) -> IncidentRecord:
-        """All that is kept of it."""
-        found = incidents.record(self.engine, one.id or 0)
-        assert found is not None
-        return found
-
-    def told(self, one: Incident) -> tuple[Explanation, ...]:
-        """What changed around it, as it is shown."""
-        record = self.record_of(one)
-        return ranked(record.incident, record.changed)
+    def changed(self) -> list[ChangeEvent]:
+        """Everything that changed, oldest first."""
+        return changes.find(self.engine, Window(START - timedelta(days=60), START + timedelta(days=60)))[::-1]
 
 
-Act = Callable[[Town], Coroutine[Any, Any, None]]
-Play = Callable[..., None]
+Act = Callable[[Office], Awaitable[None]]
 
 
-@pytest.fixture
-def play(tmp_path: Path) -> Play:
-    """Runs an act while poller, keeper and sync run; no part of a key, address or browser may be in the database then."""
+def perform(act: Callable[[Office], Coroutine[Any, Any, None]]) -> None:
+    """Play `act` while poller, keeper and sync run; then no part of a key, no address and no mailbox is in the database."""
 
-    def runner(act: Act, *, record: bool = True) -> None:
-        async def live() -> None:
-            loop = asyncio.get_running_loop()
-            assert isinstance(loop, VirtualTimeLoop)
-            town = Town(tmp_path, loop, record=record)
-            loaded, network = service.load(None, {"TEAM": "json://127.0.0.1:9"}, tmp_path), in_process(create_app(town.world))
-            with service.store_of(loaded.settings) as engine:
-                town.engine = engine
-                async with service.api_client(loaded.settings, network) as client:
-                    keeping = OrganizationKeeper(engine, town.clock, loaded.secrets, admin_client(loaded.secrets, network))
-                    teller = Teller(engine, loaded.settings)
-                    keeper = IncidentKeeper(engine, town.clock, teller.tell, teller.forget, keeping.look_now)
-                    poller = Poller(
-                        loaded.settings, loaded.secrets, clock=town.clock, client=client, writer=Writer(engine),
-                        salt=meta.salt(engine), reload=loaded.reloader(), watch=keeper.note,
-                    )  # fmt: skip
-                    stop = asyncio.Event()
-                    polling = asyncio.create_task(poller.run(stop))
-                    others = [asyncio.create_task(keeper.run(poller)), asyncio.create_task(keeping.run(poller))]
-                    try:
-                        await town.live(minutes=3)
-                        assert town.incidents() == []
-                        await act(town)
-                    finally:
-                        for task in others:
-                            task.cancel()
-                        stop.set()
+    async def play(folder: Path) -> None:
+        loop = asyncio.get_running_loop()
+        assert isinstance(loop, VirtualTimeLoop)
+        office = Office(folder, loop)
+        app = create_app(office.world)
+        loaded, clock = office.loaded, office.clock
+        with service.store_of(loaded.settings) as office.engine:
+            async with service.api_client(loaded.settings, in_process(app)) as client:
+                records = OrganizationKeeper(office.engine, clock, loaded.secrets, admin_client(loaded.secrets, in_process(app)))
+                teller = Teller(office.engine, loaded.settings)
+                keeper = IncidentKeeper(office.engine, clock, teller.tell, teller.forget, records.look_now)
+                office.poller = Poller(
+                    loaded.settings, loaded.secrets, clock=clock, client=client, writer=Writer(office.engine),
+                    salt=meta.salt(office.engine), reload=loaded.reloader(), watch=keeper.note,
+                )  # fmt: skip
+                stop = asyncio.Event()
+                polling = asyncio.create_task(office.poller.run(stop))
+                others = [asyncio.create_task(keeper.run(office.poller)), asyncio.create_task(records.run(office.poller))]
+                try:
+                    await office.live(minutes=6)  # the record is read, and everything was well
+                    await act(office)
+                finally:
+                    for task in others:
+                        task.cancel()
+                    stop.set()
+                    with contextlib.suppress(asyncio.CancelledError):
                         await asyncio.gather(polling, *others, return_exceptions=True)
 
-        with asyncio.Runner(loop_factory=VirtualTimeLoop) as loop_runner:
-            loop_runner.run(live())
-        for file in tmp_path.glob("monitor.db*"):
+    with tempfile.TemporaryDirectory() as name, asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        runner.run(play(Path(name)))
+        for file in Path(name).glob("monitor.db*"):
             kept = file.read_bytes()
-            for private in (b"TEST", b"203.0.113.", b"198.51.100.", b"Mozilla", b"user_agent", BEN.encode()):
-                assert private not in kept.replace(ORGANIZATION.encode(), b""), f"{private!r} is in {file.name}"
-
-    return runner
+            for personal in (b"203.0.113.", b"198.51.100.", b"Mozilla", b"Hamburg", b"@example.com", b"TEST-not-a-key"):
+                assert personal not in kept, f"{personal!r} is in {file.name}"
 
 
-@dataclass(frozen=True)
-class Scenario:
-    """Something is done, something breaks, and this change is first in its list."""
-
-    name: str
-    do: Callable[[Town], object]
-    kind: ChangeKind
-    failure: FailureKind
-    project: str | None = "shop"
-    """Whose change it is; None for the whole organization's."""
-    key: str | None = None
-    model: str | None = None
-    confidence: Confidence = Confidence.CERTAIN
-    hit: str = "shop"
-    """A project that is hit."""
-    strength: Strength = Strength.PROOF
+def the_one(office: Office, failure: FailureKind, project: str | None = None) -> tuple[IncidentRecord, list[Explanation]]:
+    """The incident with this failure, and what changed around it, best first."""
+    fitting = [
+        record
+        for record in office.opened()
+        if record.incident.failure is failure and (project is None or project in record.incident.projects)
+    ]
+    assert fitting, [(each.incident.failure.value, each.incident.title) for each in office.opened()]
+    return fitting[0], list(ranked(fitting[0].incident, fitting[0].changed))
 
 
-def config(line: str) -> Callable[[Town], object]:
-    return lambda town: town.configure({"shop": line})
+def tell(found: list[Explanation]) -> str:
+    return "\n".join(f"{each.strength.name} {each.score} {each.event.kind.value} {each.text}" for each in found)
 
 
-def secret(value: str) -> Callable[[Town], object]:
-    return lambda town: (town.folder / "shop.key").write_text(value)
+def first_is(
+    office: Office, failure: FailureKind, *kinds: ChangeKind, project: str | None = "shop", strength: Strength = Strength.STRONG,
+    actor: str | None = None,
+) -> tuple[Incident, Explanation]:  # fmt: skip
+    """Assert that a change of one of these kinds is first in the list of the incident, and that the incident says so itself."""
+    record, found = the_one(office, failure, project)
+    assert found, "nothing is known to have changed"
+    assert found[0].event.kind in kinds, tell(found)
+    assert found[0].strength >= strength, tell(found)
+    if actor is not None:
+        assert found[0].event.actor == actor, tell(found)
+    assert record.incident.diagnosis.changed == found[0].text
+    assert record.incident.diagnosis.plain is not None
+    if found[0].strength is Strength.PROOF:
+        assert record.incident.diagnosis.confidence is Confidence.CERTAIN
+    assert any(event.kind is EventKind.CAUSE and found[0].text in event.text for event in record.events)
+    return record.incident, found[0]
 
 
-def lowered(town: Town) -> None:
-    town.world.traffic("proj_shop", "gpt-4o", requests=100.0)
-    town.world.throttle("proj_shop", "gpt-4o", requests=20, by=BEN)
+# Keys -------------------------------------------------------------------------------------------------------------------------
 
 
-def spend_lowered(town: Town) -> None:
-    town.office.spend_limit("proj_shop", 5_000)
-    town.office.reach_spend_limit("proj_shop")
+def test_01_a_key_was_deleted() -> None:
+    async def act(office: Office) -> None:
+        office.world.revoke(secret_of("shop"), by=ADA)
+        await office.live(minutes=5)
+        one, best = first_is(office, F.AUTH_INVALID_KEY, K.KEY_DELETED, strength=Strength.PROOF, actor="Ada Byrne")
+        assert best.event.key == "backend"
+        assert best.event.source is ChangeSource.AUDIT_LOG
+        assert best.text.startswith("Key “backend” (sk-…")
+        assert "was deleted by Ada Byrne" in best.text
+        assert best.text.endswith("before the first 401.")
+        assert one.diagnosis.owner is Owner.KEY_OWNER
+        assert "Ask Ada Byrne whether it was meant." in one.diagnosis.next_step
+
+    perform(act)
 
 
-def straggler(town: Town) -> None:
-    """Another key takes its place, the old one is deleted, and this monitor still has the old one."""
-    town.world.rotate(secret_of("shop"), secret_of("shop", 2), by=BEN)
+def test_02_a_key_expired() -> None:
+    async def act(office: Office) -> None:
+        office.record.expire_key(secret_of("shop"), at=(office.clock.now() + timedelta(minutes=20)).timestamp())
+        await office.live(minutes=28)
+        one, best = first_is(office, F.AUTH_INVALID_KEY, K.KEY_EXPIRED, strength=Strength.PROOF)
+        assert best.event.source is ChangeSource.CALENDAR
+        assert "cannot be prolonged" in one.diagnosis.next_step
+
+    perform(act)
 
 
-def retired(town: Town) -> None:
-    """What the reading of the list of models tells; it is no part of the organization's record."""
-    town.world.retire_model("gpt-4o")
-    event = ChangeEvent(
-        at=town.clock.now(), kind=K.MODEL_DELISTED, source=ChangeSource.CATALOGUE, model="gpt-4o",
-        text="gpt-4o is no longer in OpenAI's list of models.", subject="gpt-4o", dedup="delisted gpt-4o",
-    )  # fmt: skip
-    changes.record(town.engine, [event])
+def test_03_a_keys_permissions_were_narrowed() -> None:
+    async def act(office: Office) -> None:
+        office.world.restrict(secret_of("shop"), ["api.model.read"], by=ADA)
+        await office.live(minutes=10)
+        first_is(office, F.AUTH_MISSING_SCOPE, K.KEY_CHANGED, actor="Ada Byrne")
+
+    perform(act)
 
 
-SCENARIOS = [
-    Scenario("limit lowered", lowered, K.RATE_LIMIT_LOWERED, F.RATE_REQUESTS, model="gpt-4o", strength=Strength.STRONG),
-    Scenario(
-        "model removed from the allow list",
-        lambda town: town.world.allow_only("proj_shop", ["gpt-4.1"]),
-        K.MODEL_REMOVED, F.ACCESS_MODEL_NOT_ALLOWED, model="gpt-4o",
-    ),
-    Scenario(
-        "model denied", lambda town: town.world.deny_model("proj_shop", "gpt-4o"),
-        K.MODEL_REMOVED, F.ACCESS_MODEL_NOT_ALLOWED, model="gpt-4o",
-    ),
-    Scenario(
-        "key deleted", lambda town: town.world.revoke(secret_of("shop"), by=BEN), K.KEY_DELETED, F.AUTH_INVALID_KEY, key="backend"
-    ),
-    Scenario(
-        "key expired", lambda town: town.office.expire_key(secret_of("shop"), town.clock.now().timestamp() + 20, by=BEN),
-        K.KEY_EXPIRED, F.AUTH_INVALID_KEY, key="backend",
-    ),
-    Scenario(
-        "key scopes narrowed", lambda town: town.world.restrict(secret_of("shop"), ["api.model.read"], by=BEN),
-        K.KEY_CHANGED, F.AUTH_MISSING_SCOPE, key="backend", confidence=Confidence.LIKELY, strength=Strength.STRONG,
-    ),
-    Scenario(
-        "owner removed from the project", lambda town: town.office.remove_member("proj_people", BEN),
-        K.MEMBER_CHANGED, F.AUTH_INVALID_KEY, "people", key="backend", hit="people",
-    ),
-    Scenario(
-        "owner left the organization", lambda town: town.office.remove_user(BEN),
-        K.MEMBER_CHANGED, F.AUTH_INVALID_KEY, "people", key="backend", hit="people",
-    ),
-    Scenario(
-        "service account deleted", lambda town: town.office.remove_service_account("proj_shop", "shop-robot"),
-        K.SERVICE_ACCOUNT_DELETED, F.AUTH_INVALID_KEY,
-    ),
-    Scenario(
-        "project spend limit reached", lambda town: town.office.reach_spend_limit("proj_batch"),
-        K.SPEND_LIMIT_REACHED, F.QUOTA_PROJECT_SPEND, "batch", hit="batch",
-    ),
-    Scenario(
-        "organization spend limit reached", lambda town: town.office.reach_spend_limit(ORGANIZATION),
-        K.SPEND_LIMIT_REACHED, F.QUOTA_ORGANIZATION_SPEND, None,
-    ),
-    Scenario("spend limit lowered", spend_lowered, K.SPEND_LIMIT_CHANGED, F.QUOTA_PROJECT_SPEND),
-    Scenario(
-        "project archived", lambda town: town.office.archive_project("proj_shop", by=BEN), K.PROJECT_ARCHIVED, F.AUTH_INVALID_KEY
-    ),
-    Scenario(
-        "IP allowlist of the project", lambda town: town.office.ip_allowlist("proj_shop", True, ["198.51.100.0/24"], by=BEN),
-        K.IP_ALLOWLIST_CHANGED, F.AUTH_IP_NOT_ALLOWED, strength=Strength.STRONG,
-    ),
-    Scenario(
-        "IP allowlist of the organization", lambda town: town.office.ip_allowlist(ORGANIZATION, True, ["198.51.100.0/24"]),
-        K.IP_ALLOWLIST_CHANGED, F.AUTH_IP_NOT_ALLOWED, None, strength=Strength.STRONG,
-    ),
-    Scenario("key rotated with a straggler", straggler, K.KEY_DELETED, F.AUTH_INVALID_KEY, key="backend"),
-    Scenario(
-        "a wrong project id is configured", config('project_id = "proj_search"'),
-        K.CONFIG_CHANGED, F.AUTH_WRONG_PROJECT, strength=Strength.STRONG,
-    ),
-    Scenario(
-        "a wrong secret is deployed", secret("sk-svcacct-TESTshop-not-a-key-wrong"),
-        K.KEY_ROTATED, F.AUTH_INVALID_KEY, key="backend", confidence=Confidence.LIKELY, strength=Strength.STRONG,
-    ),
-    Scenario(
-        "another project's secret is deployed", secret(secret_of("search")),
-        K.KEY_ROTATED, F.AUTH_WRONG_PROJECT, key="backend", strength=Strength.STRONG,
-    ),
-    Scenario("model retired", retired, K.MODEL_DELISTED, F.ACCESS_MODEL_RETIRED, None, model="gpt-4o"),
-]  # fmt: skip
+def test_04_the_owner_was_removed_from_the_project() -> None:
+    async def act(office: Office) -> None:
+        office.record.remove_member("proj_docs", BEN, by=ADA)
+        await office.live(minutes=5)
+        kinds = (K.MEMBER_CHANGED, K.MEMBER_REMOVED)
+        one, best = first_is(office, F.AUTH_INVALID_KEY, *kinds, project="docs", strength=Strength.PROOF)
+        assert "Ben Bauer" in best.text
+        assert one.diagnosis.owner is Owner.PROJECT_ADMIN
+
+    perform(act)
 
 
-def noise(town: Town) -> None:
-    """Much that has nothing to do with it, in the same project and everywhere."""
-    town.office.add_user(ORGANIZATION, "new@example.com", "New Person")
-    town.office.add_member("proj_shop", "new@example.com")
-    town.office.add_service_account("proj_shop", "another-robot")
-    for name in ("shop", "search"):
-        for number in range(3, 6):
-            town.world.create_key(secret_of(name, number), f"proj_{name}", f"spare {number}", owner=f"spare-{number}", by=BEN)
-        town.world.revoke(secret_of(name, 5), by=BEN)
-        town.world.throttle(f"proj_{name}", "gpt-5", requests=3, by=BEN)
-        town.world.deny_model(f"proj_{name}", "gpt-4.1")
-        town.office.hosted_tool(f"proj_{name}", "web_search", False)
-        town.office.spend_alert(f"proj_{name}", 9_900, ["a@example.com"])
-    town.office.activate_certificate("mtls", "proj_search")
-    town.office.rename_project("proj_batch", "batch 2", by=BEN)
-    town.office.audit(ORGANIZATION, "something.new", {"id": "x"})
+def test_05_the_owner_left_the_organization() -> None:
+    async def act(office: Office) -> None:
+        office.record.remove_user(BEN, by=ADA)
+        await office.live(minutes=5)
+        _, best = first_is(office, F.AUTH_INVALID_KEY, K.MEMBER_CHANGED, K.MEMBER_REMOVED, project="docs")
+        assert "Ben Bauer" in best.text
+
+    perform(act)
 
 
-def judge(town: Town, wanted: Scenario) -> IncidentRecord:
-    """The incident of the project that is hit, with the right change first; and its diagnosis says so."""
-    found = [each for each in town.incidents() if wanted.hit in each.projects and each.failure is wanted.failure]
-    assert found, [(each.title, each.failure) for each in town.incidents()]
-    one, listed = found[0], town.told(found[0])
-    shown = [(each.event.kind.value, each.strength.name, each.score, each.text) for each in listed]
-    assert listed, "nothing changed"
-    first = listed[0]
-    assert first.event.kind is wanted.kind, shown
-    assert (first.event.project, first.event.key, first.event.model) == (wanted.project, wanted.key, wanted.model), shown
-    assert first.strength >= wanted.strength, shown
-    assert one.diagnosis.changed == first.text
-    assert one.diagnosis.confidence is wanted.confidence, (one.diagnosis, shown)
-    return town.record_of(one)
+def test_06_a_service_account_was_deleted() -> None:
+    async def act(office: Office) -> None:
+        accounts = list(office.record.projects["proj_shop"].service_accounts)
+        office.record.remove_service_account("proj_shop", accounts[0].name, by=ADA)
+        await office.live(minutes=5)
+        kinds = (K.SERVICE_ACCOUNT_DELETED, K.KEY_DELETED)
+        first_is(office, F.AUTH_INVALID_KEY, *kinds, strength=Strength.PROOF, actor="Ada Byrne")
+        _, found = the_one(office, F.AUTH_INVALID_KEY)
+        assert {each.event.kind for each in found[:2]} == set(kinds), tell(found)
+
+    perform(act)
 
 
-@pytest.mark.parametrize("wanted", SCENARIOS, ids=lambda each: each.name)
-def test_the_right_change_is_first(play: Play, wanted: Scenario) -> None:
-    async def act(town: Town) -> None:
-        wanted.do(town)
-        await town.live(minutes=3)
-        judge(town, wanted)
+def test_07_a_key_was_rotated_without_stragglers() -> None:
+    async def act(office: Office) -> None:
+        office.world.rotate(secret_of("shop"), NEW, grace=600, by=ADA)
+        await office.live(minutes=2)
+        office.write_secret("shop", NEW)
+        await office.live(minutes=15)
+        assert office.opened() == []
+        told = [each.kind for each in office.changed() if each.project == "shop"]
+        assert K.KEY_ROTATED in told
+        assert K.KEY_DELETED in told
+        assert K.KEY_CREATED in told
 
-    play(act)
-
-
-@pytest.mark.parametrize("name", ["key deleted", "model denied", "project spend limit reached", "a wrong secret is deployed"])
-def test_it_is_first_among_many_unrelated_changes(play: Play, name: str) -> None:
-    wanted = next(each for each in SCENARIOS if each.name == name)
-
-    async def act(town: Town) -> None:
-        noise(town)
-        await town.live(seconds=20)
-        wanted.do(town)
-        await town.live(minutes=3)
-        record = judge(town, wanted)
-        if wanted.hit == "shop":
-            assert len(record.changed) > 8
-
-    play(act)
+    perform(act)
 
 
-@pytest.mark.parametrize(
-    "do",
-    [
-        lambda town: town.world.rotate(secret_of("batch"), secret_of("batch", 2), grace=300),
-        lambda town: town.office.hosted_tool("proj_shop", "web_search", False),
-        lambda town: town.office.add_certificate(ORGANIZATION, "next", 1.0, START.timestamp() + 9e7),
-        noise,
-    ],
-    ids=["key rotated without stragglers", "hosted tool", "certificate", "many"],
-)
-def test_what_breaks_nothing_is_kept_and_opens_nothing(play: Play, do: Callable[[Town], object]) -> None:
-    async def act(town: Town) -> None:
-        do(town)
-        (town.folder / "batch.key").write_text(secret_of("batch", 2 if secret_of("batch", 2) in town.world.keys else 1))
-        await town.live(minutes=65)
-        assert town.incidents() == []
-        told = changes.find(town.engine, Window(START, town.clock.now()))
-        assert [each for each in told if each.source is not ChangeSource.CONFIGURATION]
+def test_08_a_key_was_rotated_with_a_straggler() -> None:
+    async def act(office: Office) -> None:
+        (office.folder / "cron.key").write_text(secret_of("mail"))
+        office.write(more_keys='[[projects.keys]]\nlabel = "cron"\nsecret = "file:cron.key"\n')
+        await office.live(minutes=12)
+        office.world.rotate(secret_of("mail"), NEW, grace=1200, by=ADA)
+        await office.live(minutes=2)
+        office.write_secret("mail", NEW)
+        await office.live(minutes=25)
+        one, best = first_is(office, F.AUTH_INVALID_KEY, K.KEY_DELETED, project="mail", strength=Strength.PROOF)
+        assert one.keys == ("mail/cron",)
+        assert best.event.key == "cron"
 
-    play(act)
+    perform(act)
 
 
-def test_the_message_the_document_and_the_json_say_who_and_how_long_before(play: Play) -> None:
-    async def act(town: Town) -> None:
-        town.world.revoke(secret_of("shop"), by=BEN)
-        await town.live(minutes=3)
-        (one,) = town.incidents()
-        said = one.diagnosis.changed or ""
-        assert said.startswith("Key “backend” (sk-")
-        assert "was deleted by Ben Bauer" in said
-        assert said.endswith("before the first 401.")
-        body = [row.body for row in outbox.log(town.engine, one.id, 10) if row.body]
-        assert any(f"Changed just before: {said}" in text for text in body)
-        record = town.record_of(one)
-        assert "| explains it | Key “backend”" in markdown(record)
-        assert '"explains": "proof"' in as_json(record)
-        assert [event.text for event in record.events].count(f"Changed just before: {said}") == 1
+def test_09_the_secret_was_replaced_by_a_wrong_one_here() -> None:
+    async def act(office: Office) -> None:
+        office.write_secret("shop", WRONG)
+        await office.live(minutes=5)
+        one, best = first_is(office, F.AUTH_INVALID_KEY, K.KEY_ROTATED)
+        assert best.event.source is ChangeSource.CONFIGURATION
+        assert one.diagnosis.confidence is Confidence.LIKELY
+        assert one.diagnosis.owner is Owner.SERVICE
 
-    play(act)
+    perform(act)
 
 
-def test_without_an_admin_key_it_says_that_it_does_not_know(play: Play) -> None:
-    async def act(town: Town) -> None:
-        town.world.revoke(secret_of("shop"), by=BEN)
-        await town.live(minutes=3)
-        (one,) = town.incidents()
-        record = town.record_of(one)
-        assert ranked(record.incident, record.changed) == ()
-        assert one.diagnosis.changed is None
-        assert not_known(record) == ("What changed at OpenAI is not known: no admin key is configured.",)
-
-    play(act, record=False)
+# Projects and where they are asked --------------------------------------------------------------------------------------------
 
 
-def test_a_log_that_cannot_be_read_is_said_and_the_difference_still_explains_it(play: Play) -> None:
-    async def act(town: Town) -> None:
-        town.office.administration_trouble("forbidden", "audit_logs")
-        await town.live(minutes=6)
-        town.world.revoke(secret_of("shop"), by=BEN)
-        await town.live(minutes=3)
-        wanted = next(each for each in SCENARIOS if each.name == "key deleted")
-        record = judge(town, wanted)
-        assert town.told(record.incident)[0].event.after is not None
-        assert any(line.startswith("Audit log could not be read since ") for line in not_known(record))
+def test_10_a_project_was_archived() -> None:
+    async def act(office: Office) -> None:
+        office.record.archive_project("proj_shop", by=ADA)
+        await office.live(minutes=5)
+        one, best = first_is(office, F.AUTH_INVALID_KEY, K.PROJECT_ARCHIVED, strength=Strength.PROOF, actor="Ada Byrne")
+        assert one.diagnosis.owner is Owner.SERVICE
+        assert "archived" in best.text
 
-    play(act)
+    perform(act)
 
 
-def test_a_change_that_is_learned_later_sharpens_what_is_open(play: Play) -> None:
-    async def act(town: Town) -> None:
-        town.office.administration_trouble("forbidden")
-        town.world.revoke(secret_of("shop"), by=BEN)
-        await town.live(minutes=3)
-        (one,) = town.incidents()
-        assert one.diagnosis.changed is None
-        town.office.heal_administration()
-        await town.live(minutes=70)
-        wanted = next(each for each in SCENARIOS if each.name == "key deleted")
-        record = judge(town, wanted)
-        assert record.incident.diagnosis.plain is not None
-        assert replace(record.incident.diagnosis.plain, confidence=one.diagnosis.confidence).summary == one.diagnosis.summary
+def test_11_the_configuration_names_a_wrong_project() -> None:
+    async def act(office: Office) -> None:
+        office.write({"shop": "proj_mail"})
+        await office.live(minutes=5)
+        _, best = first_is(office, F.AUTH_WRONG_PROJECT, K.CONFIG_CHANGED)
+        assert best.event.source is ChangeSource.CONFIGURATION
+        assert "project_id proj_shop → proj_mail" in best.text
 
-    play(act)
+    perform(act)
+
+
+def test_12_an_ip_allowlist_was_switched_on_for_the_project() -> None:
+    async def act(office: Office) -> None:
+        office.record.ip_allowlist("proj_shop", active=True, addresses=["198.51.100.7"], by=ADA)
+        await office.live(minutes=5)
+        one, best = first_is(office, F.AUTH_IP_NOT_ALLOWED, K.IP_ALLOWLIST_CHANGED, actor="Ada Byrne")
+        assert "was activated" in best.text
+        assert one.diagnosis.owner is Owner.PROJECT_ADMIN
+
+    perform(act)
+
+
+def test_13_an_ip_allowlist_was_switched_on_for_the_organization() -> None:
+    async def act(office: Office) -> None:
+        office.record.ip_allowlist(ORGANIZATION, active=True, by=ADA)
+        await office.live(minutes=5)
+        first_is(office, F.AUTH_IP_NOT_ALLOWED, K.IP_ALLOWLIST_CHANGED, project=None)
+
+    perform(act)
+
+
+def test_14_a_certificate_is_demanded() -> None:
+    async def act(office: Office) -> None:
+        now = office.clock.now().timestamp()
+        office.record.add_certificate(ORGANIZATION, "edge", now - 1e6, now + 1e7, created_at=now - 1e6)
+        await office.live(minutes=12)
+        office.record.activate_certificate("edge", "proj_shop", by=ADA)
+        office.world.trouble("auth.unknown", project="proj_shop")
+        await office.live(minutes=5)
+        _, best = first_is(office, F.AUTH_UNKNOWN, K.CERTIFICATE_CHANGED)
+        assert "ertificate" in best.text
+
+    perform(act)
+
+
+# Models and tools -------------------------------------------------------------------------------------------------------------
+
+
+def test_15_a_model_left_the_allow_list() -> None:
+    async def act(office: Office) -> None:
+        office.world.allow_only("proj_shop", ["gpt-4o", "gpt-4.1"])
+        await office.live(minutes=12)
+        office.world.allow_only("proj_shop", ["gpt-4o"])
+        await office.live(minutes=8)
+        _, best = first_is(office, F.ACCESS_MODEL_NOT_ALLOWED, K.MODEL_REMOVED, strength=Strength.PROOF)
+        assert best.event.model == "gpt-4.1"
+        assert best.event.source is ChangeSource.SYNC
+        assert "between " in best.text
+
+    perform(act)
+
+
+def test_16_a_model_was_put_on_the_deny_list() -> None:
+    async def act(office: Office) -> None:
+        office.world.deny_model("proj_shop", "gpt-4.1")
+        await office.live(minutes=8)
+        one, best = first_is(office, F.ACCESS_MODEL_NOT_ALLOWED, K.MODEL_REMOVED, strength=Strength.PROOF)
+        assert best.event.model == "gpt-4.1"
+        assert one.diagnosis.owner is Owner.PROJECT_ADMIN
+        assert "Allow gpt-4.1 again" in one.diagnosis.next_step
+
+    perform(act)
+
+
+def test_17_a_hosted_tool_was_switched_off_and_nothing_broke() -> None:
+    async def act(office: Office) -> None:
+        office.record.hosted_tool("proj_shop", "web_search", enabled=False)
+        await office.live(minutes=12)
+        assert office.opened() == []
+        (told,) = [each for each in office.changed() if each.kind is K.TOOL_DISABLED]
+        assert (told.project, told.subject) == ("shop", "web_search")
+
+    perform(act)
+
+
+# Limits -----------------------------------------------------------------------------------------------------------------------
+
+
+def busy(office: Office, model: str) -> None:
+    """Traffic of the service that fits into its limit, and not into a lower one."""
+    office.world.traffic("proj_shop", model, requests=60.0)
+
+
+def test_18_a_limit_was_lowered() -> None:
+    async def act(office: Office) -> None:
+        office.world.throttle("proj_shop", "gpt-4o", requests=500)
+        busy(office, "gpt-4o")
+        await office.live(minutes=12)
+        office.world.throttle("proj_shop", "gpt-4o", requests=30, by=ADA)
+        await office.live(minutes=15)
+        _, best = first_is(office, F.RATE_REQUESTS, K.RATE_LIMIT_LOWERED, actor="Ada Byrne")
+        assert "500 → 30 requests a minute" in best.text
+
+    perform(act)
+
+
+def test_19_the_limit_of_one_model_was_lowered_and_that_of_another_raised() -> None:
+    async def act(office: Office) -> None:
+        for model in ("gpt-4o", "gpt-4.1"):
+            office.world.throttle("proj_shop", model, requests=500)
+        busy(office, "gpt-4o")
+        await office.live(minutes=12)
+        office.world.throttle("proj_shop", "gpt-4o", requests=30, by=ADA)
+        office.world.throttle("proj_shop", "gpt-4.1", requests=900, by=BEN)
+        await office.live(minutes=15)
+        _, best = first_is(office, F.RATE_REQUESTS, K.RATE_LIMIT_LOWERED)
+        assert best.event.model == "gpt-4o"
+
+    perform(act)
+
+
+# Money ------------------------------------------------------------------------------------------------------------------------
+
+
+def test_20_a_projects_spend_limit_was_reached() -> None:
+    async def act(office: Office) -> None:
+        office.record.spend_limit("proj_shop", 50_000)
+        await office.live(minutes=12)
+        office.record.reach_spend_limit("proj_shop")
+        await office.live(minutes=8)
+        one, _ = first_is(office, F.QUOTA_PROJECT_SPEND, K.SPEND_LIMIT_REACHED, strength=Strength.PROOF)
+        assert one.diagnosis.owner is Owner.PROJECT_ADMIN
+
+    perform(act)
+
+
+def test_21_the_organizations_spend_limit_was_reached() -> None:
+    async def act(office: Office) -> None:
+        office.record.spend_limit(ORGANIZATION, 900_000)
+        await office.live(minutes=12)
+        office.record.reach_spend_limit(ORGANIZATION)
+        await office.live(minutes=8)
+        first_is(office, F.QUOTA_ORGANIZATION_SPEND, K.SPEND_LIMIT_REACHED, project=None, strength=Strength.PROOF)
+
+    perform(act)
+
+
+def test_22_a_spend_limit_was_lowered() -> None:
+    async def act(office: Office) -> None:
+        office.record.spend_limit("proj_shop", 50_000)
+        await office.live(minutes=12)
+        office.record.spend_limit("proj_shop", 1_000)
+        office.record.reach_spend_limit("proj_shop")
+        await office.live(minutes=8)
+        _, best = first_is(office, F.QUOTA_PROJECT_SPEND, K.SPEND_LIMIT_CHANGED)
+        assert "$500 a month → $10 a month" in best.text
+
+    perform(act)
+
+
+# Among many, and late ---------------------------------------------------------------------------------------------------------
+
+
+def test_23_many_other_things_changed_at_the_same_time() -> None:
+    async def act(office: Office) -> None:
+        office.world.throttle("proj_shop", "gpt-4o", requests=4000, by=BEN)
+        office.world.create_key(NEW, "proj_shop", "spare", by=BEN)
+        office.record.add_member("proj_shop", BEN, by=ADA)
+        office.record.spend_alert("proj_shop", 1000, [ADA])
+        office.record.spend_limit("proj_shop", 100_000)
+        office.record.hosted_tool("proj_shop", "mcp", enabled=False)
+        office.record.rename_project("proj_mail", "post", by=BEN)
+        office.record.add_user(ORGANIZATION, "cem@example.com", "Cem Demir", by=ADA)
+        office.world.deny_model("proj_bots", "gpt-4.1")
+        office.record.audit("proj_shop", "prompt.published", {"id": "prompt_1"}, by=BEN)
+        office.write({"bots": "proj_bots"}, more_keys="")
+        await office.live(seconds=20)
+        office.world.revoke(secret_of("shop"), by=ADA)
+        await office.live(seconds=20)
+        for number in range(30):
+            office.record.audit("proj_shop", f"novelty.{number}", {"id": f"new_{number}"}, by=BEN)
+        await office.live(minutes=6)
+        _, best = first_is(office, F.AUTH_INVALID_KEY, K.KEY_DELETED, strength=Strength.PROOF, actor="Ada Byrne")
+        assert best.event.project == "shop"
+        _, found = the_one(office, F.AUTH_INVALID_KEY)
+        assert len(found) > 30
+        assert all(each.event.project in (None, "shop") for each in found)
+
+    perform(act)
+
+
+def test_24_the_record_that_comes_late_sharpens_the_diagnosis_and_the_next_message() -> None:
+    async def act(office: Office) -> None:
+        office.record.administration_trouble("error", seconds=900)
+        office.world.revoke(secret_of("shop"), by=ADA)
+        await office.live(minutes=8)
+        record, found = the_one(office, F.AUTH_INVALID_KEY)
+        assert found == []
+        assert record.incident.diagnosis.changed is None
+        assert record.gaps, "it says what could not be read"
+        await office.live(minutes=25)
+        _, best = first_is(office, F.AUTH_INVALID_KEY, K.KEY_DELETED, strength=Strength.PROOF, actor="Ada Byrne")
+        bodies = [each.body for each in outbox.claim(office.engine, "test", office.clock.now(), 100)]
+        assert any(f"Changed just before: {best.text}" in body for body in bodies), bodies
+
+    perform(act)
+
+
+def test_25_a_model_was_retired() -> None:
+    async def act(office: Office) -> None:
+        office.world.retire_model("gpt-4.1")
+        await office.live(minutes=8)
+        delisted = ChangeEvent(
+            office.clock.now(), K.MODEL_DELISTED, ChangeSource.CATALOGUE, "OpenAI no longer lists gpt-4.1.",
+            model="gpt-4.1", subject="gpt-4.1", after=START, dedup="model.delisted gpt-4.1",
+        )  # fmt: skip
+        changes.record(office.engine, [delisted])
+        await office.live(minutes=2)
+        first_is(office, F.ACCESS_MODEL_RETIRED, K.MODEL_DELISTED, project=None, strength=Strength.PROOF)
+
+    perform(act)
+
+
+@pytest.mark.parametrize("cause", ["server.error", "rate.requests"])
+def test_26_what_no_change_explains_is_not_blamed_on_one(cause: str) -> None:
+    async def act(office: Office) -> None:
+        office.world.create_key(NEW, "proj_shop", "spare", by=BEN)
+        office.record.add_member("proj_shop", BEN, by=ADA)
+        office.world.trouble(cause, project="proj_shop")
+        await office.live(minutes=12)
+        for record in office.opened():
+            assert record.incident.diagnosis.changed is None
+            assert record.incident.diagnosis.plain is None
+            assert all(each.strength is Strength.ALSO for each in ranked(record.incident, record.changed))
+
+    perform(act)
