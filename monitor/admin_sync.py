@@ -7,6 +7,8 @@ first, until its time is over; what is left is read evenly until the next round.
 
 import asyncio
 import contextlib
+import itertools
+import logging
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Iterator, Sequence
 from concurrent.futures import Executor
@@ -27,6 +29,8 @@ from monitor.openai_api.organization import ORGANIZATION_PARTS, PROJECT_PARTS, P
 from monitor.secrets import Secrets
 from monitor.store.engine import Engine, StoreError
 from monitor.store.organization import DAYS, HOURS, MINUTES, OrganizationWriter, PartState, Place, labels, matches, organization
+
+log = logging.getLogger(__name__)
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -119,6 +123,9 @@ class AdminSync:
         self._busy: frozenset[str] = frozenset(record.USAGE_ENDPOINTS)
         """The endpoints that had traffic in the last day."""
         self._has_certificates = True
+        self._number = itertools.count(1)
+        self._newest: dict[Place, int] = {}
+        """Which reading of a part was stored last."""
         self._expired: set[str] = set()
         self._looked: dict[str, datetime] = {}
         self._looks: set[asyncio.Task[None]] = set()
@@ -173,12 +180,15 @@ class AdminSync:
 
     async def read_part(self, part: Part, project: str | None, rank: Rank) -> Unreadable | None:
         """Read one part and tell what changed. A failure is noted and given; what was known stays. Raises `StoreError`."""
-        kind = part.kind
+        kind, number = part.kind, next(self._number)
         try:
             reading = await record.read(self.line.at(part.path, rank), part, project, personal=self.settings.personal_data)
         except Unreadable as error:
             await self._fails(kind.value, project, error)
             return error
+        if number < self._newest.get((kind.value, project), 0):
+            return None  # one that began later was faster: this one tells what was before
+        self._newest[kind.value, project] = number
         at, names = self._clock.now(), self._names()
         if kind is ItemKind.API_KEY and project is not None:
             self._keys[project] = reading.items
@@ -439,7 +449,7 @@ class AdminSync:
                 yield number
 
     async def _look(self, projects: Sequence[str]) -> None:
-        with contextlib.suppress(StoreError):  # the next round tells it too
+        try:
             await self.read_log(Rank.URGENT)
             active = set(self.active)
             async with together() as group:
@@ -447,6 +457,16 @@ class AdminSync:
                 for project in projects:
                     for part in PROJECT_PARTS if project in active else ():
                         group.create_task(self.read_part(part, project, Rank.URGENT))
+        except StoreError as error:
+            log.warning("what changed just before could not be stored: %s", error)  # the next round tells it too
+        except Exception:
+            log.exception("what changed just before could not be read")
+
+    async def end(self) -> None:
+        """Look no longer at what broke."""
+        for task in self._looks:
+            task.cancel()
+        await asyncio.gather(*self._looks, return_exceptions=True)
 
     # Once -----------------------------------------------------------------------------------------------------------------------
 

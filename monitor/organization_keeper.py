@@ -64,7 +64,11 @@ async def opened(
     thread = ThreadPoolExecutor(1, f"sync-{settings.name}")
     try:
         async with client(settings) as admin:
-            yield AdminSync(settings, admin, engine, clock, watched, secrets, thread)
+            sync = AdminSync(settings, admin, engine, clock, watched, secrets, thread)
+            try:
+                yield sync
+            finally:
+                await sync.end()
     finally:
         thread.shutdown(wait=False, cancel_futures=True)
 

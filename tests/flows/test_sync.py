@@ -682,6 +682,30 @@ def test_what_changed_is_there_within_seconds_of_what_broke(play: Callable[..., 
     play(scene)
 
 
+def test_of_two_readings_at_once_the_one_that_began_later_counts(play: Callable[..., None]) -> None:
+    async def scene(bureau: Bureau) -> None:
+        [tools] = [part for part in PROJECT_PARTS if part.kind is P.HOSTED_TOOLS]
+        plain = bureau.sync.line._ask
+        held = asyncio.Event()
+
+        async def slow(path: str, parameters: Any) -> Any:
+            answer = await plain(path, parameters)
+            if not held.is_set():
+                held.set()
+                await asyncio.sleep(30)
+            return answer
+
+        bureau.sync.line._ask = slow
+        late = asyncio.create_task(bureau.sync.read_part(tools, "proj_search", Rank.ROUND))
+        await held.wait()
+        bureau.record.hosted_tool("proj_search", "mcp", False)
+        await bureau.sync.read_part(tools, "proj_search", Rank.URGENT)
+        await late
+        assert [event.kind for event in bureau.told()] == [K.TOOL_DISABLED]
+
+    play(scene)
+
+
 def test_where_many_break_at_once_not_everything_is_read(play: Callable[..., None]) -> None:
     async def scene(bureau: Bureau) -> None:
         looked = []
