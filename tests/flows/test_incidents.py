@@ -53,6 +53,25 @@ def test_it_opens_is_taken_talked_about_silenced_and_resolved() -> None:
     perform(act)
 
 
+def test_what_a_change_may_explain_is_told_at_once_and_the_network_s_trouble_is_not() -> None:
+    async def act(stage: Stage) -> None:
+        heard: list[tuple[float, tuple[str, ...]]] = []
+        began = stage.clock.now()
+        stage.keeper._broke = lambda projects: heard.append(((stage.clock.now() - began).total_seconds(), tuple(projects)))
+        await stage.live(minutes=5)
+        stage.world.trouble("network.not_openai", project=id_of("b02"), seconds=120)
+        await stage.live(minutes=4)
+        assert heard == []
+        began = stage.clock.now()
+        stage.world.revoke(secret_of("a01"))
+        await stage.live(seconds=100)
+        assert {projects for _, projects in heard} == {("a01",)}
+        assert heard[0][0] <= 62  # with the first bad answer, before the incident opens
+        assert len(heard) >= 2
+
+    perform(act)
+
+
 def test_a_new_incident_is_looked_into() -> None:
     async def act(stage: Stage) -> None:
         await stage.live(minutes=5)
