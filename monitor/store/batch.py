@@ -14,7 +14,7 @@ from monitor.domain.health import HealthPolicy, HealthState, Transition, advance
 from monitor.domain.inventory import ProbeKind
 from monitor.domain.observation import Observation, Verdict
 from monitor.domain.timeline import from_ms, to_ms
-from monitor.store import codec, dialect
+from monitor.store import codec, dialect, packs
 from monitor.store.counts import OPEN, Counts, CountsWriter
 from monitor.store.engine import reading
 from monitor.store.register import Register, TargetRow
@@ -78,7 +78,10 @@ class Memory:
         newest = sa.select(o.at).where(o.target_id == c.target_id).order_by(o.at.desc()).limit(1).scalar_subquery()
         columns = (c.target_id, newest, c.answer_id, *(c[name] for name in codec.STATE_COLUMNS))
         for number, at, answer_id, *row in connection.execute(sa.select(*columns)):
-            self.known[number] = Known(codec.state_of(row), -1 if at is None else at, answer_id)
+            state = codec.state_of(row)
+            # Its newest rows may be packed: the state remembers when the last one was.
+            newest_at = max(at or -1, to_ms(state.last_at) if state.last_at else -1)
+            self.known[number] = Known(state, newest_at, answer_id)
 
     def _load_use(self, connection: Connection) -> None:
         c, other, p = probe_use.c, probe_use.alias().c, projects.c
@@ -186,10 +189,11 @@ class Batch:
         return state, transition, look_again_after(state, policy)
 
     def _free(self, number: int, at: int) -> int:
-        """The first millisecond from `at` on without a raw row of the target: a late answer must not replace another."""
+        """The first millisecond from `at` on without an answer of the target: a late one must not replace another."""
         c = observations.c
         query = sa.select(c.at).where(c.target_id == number, c.at.between(at, at + 999))
         taken = set(self._connection.execute(query).scalars())
+        taken.update(one.at for one in packs.answers(self._connection, at, at + 1000, [number]))
         taken.update(row[1] for row in self._raw if row[0] == number)
         while at in taken:
             at += 1

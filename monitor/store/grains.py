@@ -1,12 +1,14 @@
 """Which buckets answer a question about a window, and how they are sought."""
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Connection
+from sqlalchemy import ColumnElement, Connection, Engine
 
 from monitor.domain.timeline import Window, from_ms, to_ms
-from monitor.store import tables
+from monitor.store import meta, tables
 from monitor.store.dialect import Int
 from monitor.store.tables import DAY, FLEET, HOUR, MINUTE, QUARTER
 
@@ -43,13 +45,28 @@ def pieces(connection: Connection, window: Window) -> list[tuple[int, Window]]:
     return [(finer, Window(window.start, from_ms(border))), (wide, Window(from_ms(border), window.end))]
 
 
+def keep(engine: Engine, since: Mapping[int, int]) -> None:
+    """Remember from when on the buckets of each width are complete. Before that, they may be half forgotten already, or the few
+    that late answers made anew.
+    """
+    meta.put(engine, _KEPT, json.dumps({str(grain): moment for grain, moment in since.items()}))
+
+
+_KEPT = "buckets_kept_since"
+
+
 class _Held:
     """How far back the buckets of each grain reach."""
 
     def __init__(self, connection: Connection) -> None:
         tops = [_extreme(tables.buckets[grain], sa.func.min) for grain in GRAINS]
-        *oldest, newest = connection.execute(sa.select(*tops, _extreme(tables.buckets[DAY], sa.func.max))).one()
-        self._oldest = dict(zip(GRAINS, oldest, strict=True))
+        kept = sa.select(tables.meta.c.value).where(tables.meta.c.key == _KEPT).scalar_subquery()
+        *oldest, newest, said = connection.execute(sa.select(*tops, _extreme(tables.buckets[DAY], sa.func.max), kept)).one()
+        since = json.loads(said) if said else {}
+        self._oldest = {
+            grain: max(first, since.get(str(grain), first)) if first is not None else None
+            for grain, first in zip(GRAINS, oldest, strict=True)
+        }
         self._end = (newest or 0) + DAY
 
     def length(self, grain: int, start: int, end: int) -> int:

@@ -6,6 +6,7 @@ that returns a frame does.
 
 from monitor.store.changes import find as changes
 from monitor.store.current import asked_of, data_version, effective_config, heartbeat, keys, targets
+from monitor.store.evidence import observation, observations
 from monitor.store.fleet import fleet, project
 from monitor.store.history import (
     check_counts,
@@ -14,8 +15,6 @@ from monitor.store.history import (
     latency_trend,
     limits_history,
     limits_now,
-    observation,
-    observations,
     probe_cost,
     rate_limit_trend,
     transitions,
