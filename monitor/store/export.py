@@ -17,9 +17,10 @@ from monitor.domain.timeline import Window, from_ms, to_ms
 from monitor.store import codec, evidence, packs, tables
 from monitor.store.engine import reading
 from monitor.store.errors import Problem, StoreError
+from monitor.store.grains import oldest_kept
 from monitor.store.register import target_of
 from monitor.store.sketch import percentiles
-from monitor.store.tables import FLEET, HOUR, PROBES
+from monitor.store.tables import DAY, FLEET, HOUR, PROBES
 
 T = TypeVar("T")
 Type = Literal["time", "int", "float", "text"]
@@ -138,18 +139,23 @@ def _exported(row: Any) -> tuple[tuple[int, int], Row]:
 
 
 def _checks(connection: Connection, window: Window, project: str | None) -> Iterator[Row]:
-    b, p = tables.buckets[HOUR].c, tables.projects.c
-    query = _hours(tables.buckets[HOUR], window, project, b.start, p.name, b.probe, b.ok, b.failed, b.inconclusive, b.sketch)
-    for start, name, probe, ok, failed, inconclusive, held in _streamed(connection, query):
-        latencies = percentiles(held or b"", (0.5, 0.95, 0.99))
-        yield (from_ms(start), name, _PROBE_NAMES[probe], ok, failed, inconclusive, *latencies)
+    p = tables.projects.c
+    for grain, since, until in _grains(connection, window):
+        b = tables.buckets[grain].c
+        columns = (b.start, p.name, b.probe, b.ok, b.failed, b.inconclusive, b.sketch)
+        query = _counted(tables.buckets[grain], since, until, project, *columns)
+        for start, name, probe, ok, failed, inconclusive, held in _streamed(connection, query):
+            latencies = percentiles(held or b"", (0.5, 0.95, 0.99))
+            yield (from_ms(start), name, _PROBE_NAMES[probe], ok, failed, inconclusive, *latencies)
 
 
 def _failures(connection: Connection, window: Window, project: str | None) -> Iterator[Row]:
-    f, p = tables.failures[HOUR].c, tables.projects.c
-    query = _hours(tables.failures[HOUR], window, project, f.start, p.name, f.failure, f.count)
-    for start, *rest in _streamed(connection, query):
-        yield (from_ms(start), *rest)
+    p = tables.projects.c
+    for grain, since, until in _grains(connection, window):
+        f = tables.failures[grain].c
+        query = _counted(tables.failures[grain], since, until, project, f.start, p.name, f.failure, f.count)
+        for start, *rest in _streamed(connection, query):
+            yield (from_ms(start), *rest)
 
 
 def _transitions(connection: Connection, window: Window, project: str | None) -> Iterator[Row]:
@@ -195,12 +201,22 @@ def _limits(connection: Connection, window: Window, project: str | None) -> Iter
         yield (from_ms(start), name, key or None, model or None, *rest)
 
 
-def _hours(table: sa.Table, window: Window, project: str | None, *columns: Any) -> sa.Select[Any]:
-    c, p, start = table.c, tables.projects.c, to_ms(window.start)
+def _grains(connection: Connection, window: Window) -> list[tuple[int, int, int]]:
+    """The window as days, where hours are no longer kept, and from the first whole day of those on as hours."""
+    start, end = to_ms(window.start), to_ms(window.end)
+    border = oldest_kept(connection, HOUR)
+    if border is None or border <= start:
+        return [(HOUR, start - start % HOUR, end)]
+    border += -border % DAY
+    return [(DAY, start - start % DAY, min(border, end)), (HOUR, border, end)]
+
+
+def _counted(table: sa.Table, since: int, until: int, project: str | None, *columns: Any) -> sa.Select[Any]:
+    c, p = table.c, tables.projects.c
     query = (
         sa.select(*columns)
         .join_from(table, tables.projects, p.id == c.project_id)
-        .where(c.start >= start - start % HOUR, c.start < to_ms(window.end), c.project_id != FLEET)
+        .where(c.start >= since, c.start < until, c.project_id != FLEET)
         .order_by(*table.primary_key)
     )
     return query.where(p.name == project) if project is not None else query
@@ -250,8 +266,8 @@ SHEETS: dict[str, Sheet] = {
         ),
     )
 }  # fmt: skip
-"""What can be exported: raw observations; checks with latencies (ms) and failures by the hour; transitions; incidents; and the
-least that the headers said remained of each rate limit, by five minutes."""
+"""What can be exported: raw observations; checks with latencies (ms) and failures by the hour, by the UTC day where hours are no
+longer kept; transitions; incidents; and the least that the headers said remained of each rate limit, by five minutes."""
 
 
 # --- how it is written ---------------------------------------------------------------------------------------------------

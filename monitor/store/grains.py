@@ -55,6 +55,12 @@ def keep(engine: Engine, since: Mapping[int, int]) -> None:
 _KEPT = "buckets_kept_since"
 
 
+def oldest_kept(connection: Connection, grain: int) -> int | None:
+    """The first bucket of this width before which buckets were forgotten; None where all there ever were are there."""
+    held = _Held(connection)
+    return held.oldest(grain) if held.reaching(0, grain) != grain else None
+
+
 class _Held:
     """How far back the buckets of each grain reach."""
 
@@ -68,6 +74,11 @@ class _Held:
             for grain, first in zip(GRAINS, oldest, strict=True)
         }
         self._end = (newest or 0) + DAY
+
+    def oldest(self, grain: int) -> int:
+        """The start of the first bucket, where there is none the end of all."""
+        found = self._oldest[grain]
+        return self._end if found is None else found
 
     def length(self, grain: int, start: int, end: int) -> int:
         """How much of the stretch can hold buckets."""
