@@ -277,12 +277,12 @@ class MetricsSettings(Table):
 class Retention(Table):
     """How long what is kept."""
 
-    observations: Age = timedelta(days=14)
+    observations: Age = timedelta(days=10)
     """Raw successes."""
     failures: Age = timedelta(days=400)
     """Raw failures: thirteen months, so that last year's incident can still be read."""
-    minutes: Age = timedelta(days=2)
-    """Minute buckets: what charts of a day are made of."""
+    minutes: Age = timedelta(hours=30)
+    """Minute buckets: what charts of some hours are made of."""
     quarters: Age = timedelta(days=8)
     """Quarter-hour buckets: a week. Minutes that are kept for longer keep these as long."""
     hours: Age = timedelta(days=65)

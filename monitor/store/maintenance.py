@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Table
 
 from monitor.domain.timeline import to_ms
-from monitor.store import grains, meta, migrate, packs, partitions, tables
-from monitor.store.engine import Problem, StoreError, explain, reading, shown, sqlite_path, writing
+from monitor.store import counts, grains, meta, migrate, packs, partitions, tables
+from monitor.store.engine import Problem, StoreError, breathe, explain, reading, shown, sqlite_path, writing
 from monitor.store.tables import DAY, FLEET, HOUR, MINUTE, QUARTER
 
 # --- backup --------------------------------------------------------------------------------------------------------------
@@ -171,11 +171,11 @@ def _raw_counts(connection: Connection, since: int) -> dict[tuple[int, ...], tup
         .where(c.start >= since)
         .group_by(c.start, t.project_id, t.probe)
     )
-    counts: dict[tuple[int, ...], list[int]] = {}
+    found: dict[tuple[int, ...], list[int]] = {}
     for start, project_id, probe, verdict, count in (*connection.execute(query), *connection.execute(packed)):
         for owner in {project_id, FLEET}:
-            counts.setdefault((start, owner, probe), [0, 0, 0])[("ok", "failed", "inconclusive").index(verdict)] += int(count)
-    return {place: tuple(count) for place, count in counts.items()}
+            found.setdefault((start, owner, probe), [0, 0, 0])[("ok", "failed", "inconclusive").index(verdict)] += int(count)
+    return {place: tuple(count) for place, count in found.items()}
 
 
 def _bucket_counts(connection: Connection, table: Table, since: int, width: int) -> dict[tuple[int, ...], tuple[int, ...]]:
@@ -231,14 +231,14 @@ _PRUNED = "pruned_before"
 
 
 def prune(engine: Engine, now: datetime, policy: RetentionPolicy, slices: int = 100) -> Pruned:
-    """Pack the good answers of hours that are over, and forget what is older than `policy`: at most `slices` short transactions of
-    it, between which others write. Transitions and days stay for ever.
+    """Pack the good answers of hours that are over, shorten what is kept of their latencies, and forget what is older than `policy`:
+    at most `slices` short transactions of it, between which others write. Transitions and days stay for ever.
     """
     rows, before = 0, _horizons(now, policy)
     meta.put(engine, _PRUNED, str(max(before.values())))
     grains.keep(engine, {grain: before[name] for grain, name in _KEPT.items()})
     partitions.keep(engine, now, max(policy.observations, policy.failures))
-    slices = packs.fold_due(engine, now, slices)
+    slices = counts.close(engine, now, packs.fold_due(engine, now, slices))
     for statement in _old(engine, before):
         while True:
             if slices <= 0:
@@ -250,7 +250,7 @@ def prune(engine: Engine, now: datetime, policy: RetentionPolicy, slices: int = 
             rows += gone
             if gone < _SLICE:
                 break
-            packs.breathe(began)
+            breathe(began)
     return Pruned(rows, finished=True)
 
 

@@ -26,8 +26,9 @@ def pack(start: int, answers: Iterable[Good]) -> bytes:
     ordered = sorted(answers, key=lambda one: one.at)
     times = [one.at - start for one in ordered]
     steps = [after - before for before, after in pairwise(times)]
-    lengths, inner = [one.latency_us for one in ordered], [one.processing_us for one in ordered]
-    return b"".join((_number(len(ordered)), _number(times[0]), _column(steps), _lengths(lengths), _lengths(inner)))
+    inner = _Lengths([one.processing_us for one in ordered])
+    lengths = _Lengths([one.latency_us for one in ordered], inner)
+    return b"".join((_number(len(ordered)), _number(times[0]), _column(steps), inner.packed(), lengths.packed()))
 
 
 def unpack(start: int, data: bytes) -> list[Good]:
@@ -38,19 +39,37 @@ def unpack(start: int, data: bytes) -> list[Good]:
     for step in reader.column(count - 1):
         at += step
         times.append(at)
-    lengths = reader.lengths(count)
-    return list(map(Good, times, lengths, reader.lengths(count)))
+    inner = reader.lengths(count, None)
+    return list(map(Good, times, reader.lengths(count, inner), inner))
 
 
-def _lengths(values: Sequence[int | None]) -> bytes:
-    """Their unit in microseconds, and one more than how many of it each is: 0 is not known."""
-    known = [value for value in values if value is not None]
-    unit = _WHOLE if all(value % _WHOLE == 0 for value in known) else TENTH
-    return _number(unit) + _column([0 if value is None else 1 + (value + unit // 2) // unit for value in values])
+_ALONE, _ABOVE = 0, 1
+"""Lengths that stand for themselves, one more than they are because 0 is not known; or by how much they are above others."""
+
+
+class _Lengths:
+    """Lengths of time as they are kept: in a unit, and where all are known as what they are above `others`. What a call takes beyond
+    OpenAI's own time varies little, so it needs few bits.
+    """
+
+    def __init__(self, values: Sequence[int | None], others: "_Lengths | None" = None) -> None:
+        known = [value for value in values if value is not None]
+        self._unit = _WHOLE if others is None and all(value % _WHOLE == 0 for value in known) else TENTH
+        self.kept = [None if value is None else (value + self._unit // 2) // self._unit * self._unit for value in values]
+        self._others = others.kept if others is not None and None not in self.kept and None not in others.kept else None
+
+    def packed(self) -> bytes:
+        """The unit, how they are told, and the numbers."""
+        if self._others is None:
+            told = [0 if value is None else 1 + value // self._unit for value in self.kept]
+            return _number(self._unit) + _number(_ALONE) + _column(told)
+        pairs = zip(self.kept, self._others, strict=True)
+        above = [(value - other) // self._unit for value, other in pairs if value is not None and other is not None]
+        return _number(self._unit) + _number(_ABOVE) + _column(above)
 
 
 def _column(values: Sequence[int]) -> bytes:
-    """The least, the number of bits of what each has more, and those bits."""
+    """The least with its sign in the lowest bit, the number of bits of what each has more, and those bits."""
     if not values:
         return b""
     least = min(values)
@@ -58,7 +77,11 @@ def _column(values: Sequence[int]) -> bytes:
     bits = 0
     for value in reversed(values):
         bits = bits << width | (value - least)
-    return _number(least) + _number(width) + bits.to_bytes(-(-width * len(values) // 8), "little")
+    return (
+        _number(2 * least if least >= 0 else -2 * least - 1)
+        + _number(width)
+        + bits.to_bytes(-(-width * len(values) // 8), "little")
+    )
 
 
 def _number(value: int) -> bytes:
@@ -93,7 +116,8 @@ class _Reader:
         """The next so many numbers."""
         if not count:
             return []
-        least, width = self.number(), self.number()
+        sign, width = self.number(), self.number()
+        least = sign // 2 if sign % 2 == 0 else -(sign // 2) - 1
         end = self._place + -(-width * count // 8)
         bits = int.from_bytes(self._data[self._place : end], "little")
         self._place = end
@@ -103,7 +127,10 @@ class _Reader:
             bits >>= width
         return found
 
-    def lengths(self, count: int) -> list[int | None]:
+    def lengths(self, count: int, others: Sequence[int | None] | None) -> list[int | None]:
         """The next so many lengths of time, microseconds."""
-        unit = self.number()
-        return [unit * (value - 1) if value else None for value in self.column(count)]
+        unit, how = self.number(), self.number()
+        told = self.column(count)
+        if how == _ALONE:
+            return [unit * (value - 1) if value else None for value in told]
+        return [other + unit * above if other is not None else None for above, other in zip(told, others or (), strict=True)]

@@ -15,7 +15,7 @@ from sqlalchemy import Connection, Engine
 from monitor.domain.timeline import to_ms
 from monitor.store import dialect, tables
 from monitor.store.dialect import Int
-from monitor.store.engine import reading, writing
+from monitor.store.engine import breathe, reading, writing
 from monitor.store.packing import Good, pack, unpack
 from monitor.store.tables import GOOD, HOUR
 
@@ -152,8 +152,3 @@ def fold_due(engine: Engine, now: datetime, slices: int) -> int:
             breathe(began)
         slices -= len(parts)
     return max(0, slices)
-
-
-def breathe(began: float) -> None:
-    """Leave the lock free for as long as it was held since `began`: whoever waits for it looks again after a few milliseconds."""
-    time.sleep(min(0.1, time.monotonic() - began))

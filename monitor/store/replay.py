@@ -29,7 +29,7 @@ def fleet(engine: Engine) -> Fleet:
 def stored(engine: Engine, window: Window, projects: Collection[str] | None = None) -> Iterator[Observation]:
     """The raw observations of the window, oldest first, with as much of each as health and incidents are made of.
 
-    Good ones are kept for two weeks, bad ones for much longer (`[monitor.retention]`): further back there is nothing but
+    Good ones are kept for ten days, bad ones for much longer (`[monitor.retention]`): further back there is nothing but
     failures, and a replay of it is worth nothing.
     """
     t, p = tables.targets.c, tables.projects.c
