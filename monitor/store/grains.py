@@ -23,9 +23,13 @@ def grain_of(connection: Connection, window: Window, step: int) -> int:
     Wider ones, and so fewer and wider steps than asked, where those would be too many or no longer reach as far back as the window:
     a coarse answer is better than a slow one or a hole.
     """
+    return fewest(connection, window, next((grain for grain in (DAY, HOUR, QUARTER) if step % grain == 0), MINUTE))
+
+
+def fewest(connection: Connection, window: Window, fitting: int) -> int:
+    """Buckets of the width `fitting`, or of the next wider one of which there are not too many and that reach far enough back."""
     held = _Held(connection)
     start, end = to_ms(window.start), to_ms(window.end)
-    fitting = next((grain for grain in (DAY, HOUR, QUARTER) if step % grain == 0), MINUTE)
     few = (grain for grain in GRAINS if grain >= fitting and held.length(grain, start, end) <= MOST * grain)
     return held.reaching(start, next(few, DAY))
 

@@ -140,7 +140,7 @@ def rate_limit_trend(engine: Engine, window: Window, step: timedelta, project: s
     return frame(("start", "project", "failure", "count"), rows)
 
 
-def transitions(engine: Engine, window: Window, project: str | None = None) -> "pd.DataFrame":
+def transitions(engine: Engine, window: Window, project: str | None = None, limit: int = 5_000) -> "pd.DataFrame":
     """Changes of health, newest first: `at, project, key, probe, model, old, new, failure`."""
     c, t = tables.transitions.c, tables.targets.c
     query = (
@@ -149,6 +149,7 @@ def transitions(engine: Engine, window: Window, project: str | None = None) -> "
         .outerjoin(tables.projects, tables.projects.c.id == t.project_id)
         .where(holds(c.at, window, 1))
         .order_by(c.at.desc(), c.id.desc())
+        .limit(limit)
     )
     if project is not None:
         query = query.where(t.project_id == project_id(project))

@@ -211,7 +211,7 @@ class RetentionPolicy(Protocol):
 
     @property
     def hours(self) -> timedelta:
-        """Hour buckets, what the headers said of limits, schedule lag. Days are kept for ever."""
+        """Hour buckets, what the headers said of limits, schedule lag. What is counted by the day is kept for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,8 +231,8 @@ _PRUNED = "pruned_before"
 
 
 def prune(engine: Engine, now: datetime, policy: RetentionPolicy, slices: int = 100) -> Pruned:
-    """Pack the good answers of hours that are over, shorten what is kept of their latencies, and forget what is older than `policy`:
-    at most `slices` short transactions of it, between which others write. Transitions and days stay for ever.
+    """Pack the good answers of hours that are over, shorten what is kept of their latencies, and forget what is older than
+    `policy`: at most `slices` short transactions of it, between which others write. Transitions and days stay for ever.
     """
     rows, before = 0, _horizons(now, policy)
     meta.put(engine, _PRUNED, str(max(before.values())))
@@ -274,8 +274,6 @@ def _old(engine: Engine, before: Mapping[str, int]) -> Iterator[sa.Delete]:
     yield _before(tables.packs, "start", before["observations"] - HOUR + 1)
     for some in _slices(engine, tables.targets):
         yield _before_of(tables.limit_buckets, "start", before["hours"], some)
-    for some in _slices(engine, tables.projects):
-        yield _before_of(tables.probe_use, "day", before["hours"], some)
     yield _before(tables.lag_history, "start", before["hours"])
     yield _before(tables.heartbeats, "at", before["hours"])
 

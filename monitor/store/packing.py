@@ -48,8 +48,8 @@ _ALONE, _ABOVE = 0, 1
 
 
 class _Lengths:
-    """Lengths of time as they are kept: in a unit, and where all are known as what they are above `others`. What a call takes beyond
-    OpenAI's own time varies little, so it needs few bits.
+    """Lengths of time as they are kept: in a unit, and where all are known as what they are above `others`. What a call takes
+    beyond OpenAI's own time varies little, so it needs few bits.
     """
 
     def __init__(self, values: Sequence[int | None], others: "_Lengths | None" = None) -> None:

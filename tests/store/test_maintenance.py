@@ -308,7 +308,7 @@ def test_each_kind_of_history_is_kept_for_its_own_time(store: Store) -> None:
         "minute_failures": 4,
         "hour_failures": 20,
         "limit_buckets": 10,
-        "probe_use": 10,
+        "probe_use": 12,
     }
     assert maintenance.check(store.engine) == []
 
