@@ -19,7 +19,7 @@ from monitor.domain.timeline import Window
 from monitor.store import codec, tables
 from monitor.store.engine import reading
 from monitor.store.frames import frame
-from monitor.store.grains import buckets_of, grain_of, holds, project_id
+from monitor.store.grains import MOST, buckets_of, grain_of, holds, project_id
 from monitor.store.register import target_of
 from monitor.store.sketch import percentiles
 from monitor.store.tables import DAY, LIMIT_STEP, MINUTE, PROBES
@@ -82,10 +82,10 @@ def latency_trend(
 def limits_history(engine: Engine, window: Window, step: timedelta, project: str) -> "pd.DataFrame":
     """What the headers said over time: `start, model, bucket, limit, remaining` (the least of the step); unknown stays missing.
 
-    Kept per five minutes; a shorter step gives those.
+    Kept per five minutes, of the weeks before the last per hour; a shorter step gives those, and a longer one where they are many.
     """
     c, t = tables.limit_buckets.c, tables.targets.c
-    at = _step(c.start, step, LIMIT_STEP)
+    at = _step(c.start, max(step, window.step(MOST)), LIMIT_STEP)
     query = (
         sa.select(at, t.model, c.bucket, sa.func.max(c.limit), sa.func.min(c.remaining))
         .join_from(tables.targets, tables.limit_buckets, sa.and_(c.target_id == t.id, holds(c.start, window, LIMIT_STEP)))
@@ -182,7 +182,7 @@ def lag_trend(engine: Engine, window: Window, step: timedelta | None = None) -> 
     Where no step is given, the window's own.
     """
     c = tables.lag_history.c
-    at = _step(c.start, step or window.step(), MINUTE)
+    at = _step(c.start, max(step, window.step(MOST)) if step else window.step(), MINUTE)
     query = (
         sa.select(at, sa.func.max(c.lag_p99_ms), sa.func.max(c.in_flight))
         .where(holds(c.start, window, MINUTE))

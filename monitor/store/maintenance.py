@@ -5,7 +5,7 @@ import os
 import shlex
 import sqlite3
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -238,20 +238,31 @@ def prune(engine: Engine, now: datetime, policy: RetentionPolicy, slices: int = 
     meta.put(engine, _PRUNED, str(max(before.values())))
     grains.keep(engine, {grain: before[name] for grain, name in _KEPT.items()})
     partitions.keep(engine, now, max(policy.observations, policy.failures))
+    gone, slices = _forget(engine, [_before(tables.observations, "at", before["observations"], tables.GOOD)], slices)
+    rows += gone
     slices = counts.close(engine, now, packs.fold_due(engine, now, slices))
-    for statement in _old(engine, before):
-        while True:
+    gone, slices = _forget(engine, _old(engine, before), slices)
+    return Pruned(rows + gone, finished=slices > 0)
+
+
+def _forget(engine: Engine, statements: Iterable[sa.Delete], slices: int) -> tuple[int, int]:
+    """Repeat each statement until it finds no more, in at most `slices` transactions: how many rows went, and how many
+    transactions are left, none where something may be left too.
+    """
+    rows = 0
+    for statement in statements:
+        gone = _SLICE
+        while gone == _SLICE:
             if slices <= 0:
-                return Pruned(rows, finished=False)
+                return rows, 0
             began = time.monotonic()
             with writing(engine) as connection:
                 gone = connection.execute(statement).rowcount
             slices -= gone > 0
             rows += gone
-            if gone < _SLICE:
-                break
-            breathe(began)
-    return Pruned(rows, finished=True)
+            if gone:
+                breathe(began)
+    return rows, slices
 
 
 _KEPT = {MINUTE: "minutes", QUARTER: "quarters", HOUR: "hours"}
@@ -270,7 +281,6 @@ def _old(engine: Engine, before: Mapping[str, int]) -> Iterator[sa.Delete]:
         yield _before(tables.buckets[grain], "start", before[name])
         yield _before(tables.failures[grain], "start", before[name])
     yield _before(tables.observations, "at", before["failures"], tables.NOTABLE)
-    yield _before(tables.observations, "at", before["observations"], tables.GOOD)
     yield _before(tables.packs, "start", before["observations"] - HOUR + 1)
     for some in _slices(engine, tables.targets):
         yield _before_of(tables.limit_buckets, "start", before["hours"], some)

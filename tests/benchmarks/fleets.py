@@ -74,7 +74,7 @@ def moments(now: datetime, since: datetime) -> Iterator[datetime]:
 
 
 def fill(url: str, now: datetime, projects: int, days: int) -> Writer:
-    """A migrated store of that many projects and days, pruned; gives the writer, to go on with. One that was begun is gone on with."""
+    """A migrated store of that many projects and days, pruned, or one that was made before brought up to now; gives its writer."""
     known = fleet(projects)
     some = [check for check in known.checks if check.target.model in (None, MODELS[0])]
     engine = open_engine(url)
