@@ -16,7 +16,6 @@ from monitor.store import dialect, meta
 from monitor.store.engine import breathe, writing
 from monitor.store.sketch import LONG, ONE, bin_of, compact, merge
 from monitor.store.tables import DAY, FLEET, HOUR, MINUTE, QUARTER, buckets, failures
-from monitor.store.tables import meta as meta_table
 
 OPEN = 35 * DAY
 """How late an answer may be recorded and still count. Before that, figures are closed: what was reported of a month stays so for
@@ -156,9 +155,7 @@ def _close_some(engine: Engine, grain: int, until: int) -> tuple[int, bool]:
             return 0, False
         made = [(compact(sketch), len(sketch), place) for *place, sketch in rows if sketch is not None]
         shorter.run(connection, [(sketch, *place) for sketch, before, place in made if len(sketch) < before])
-        dialect.upsert(engine, meta_table, put=["value"]).run(
-            connection, [(mark, json.dumps([int(part) for part in rows[-1][:3]]))]
-        )
+        meta.write(connection, mark, json.dumps([int(part) for part in rows[-1][:3]]))
     return len(rows), len(rows) == _AT_ONCE
 
 

@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Connection, Engine
+from sqlalchemy import ColumnElement, Connection
 
 from monitor.domain.timeline import Window, from_ms, to_ms
 from monitor.store import meta, tables
@@ -49,11 +49,11 @@ def pieces(connection: Connection, window: Window) -> list[tuple[int, Window]]:
     return [(finer, Window(window.start, from_ms(border))), (wide, Window(from_ms(border), window.end))]
 
 
-def keep(engine: Engine, since: Mapping[int, int]) -> None:
+def keep(connection: Connection, since: Mapping[int, int]) -> None:
     """Remember from when on the buckets of each width are complete. Before that, they may be half forgotten already, or the few
     that late answers made anew.
     """
-    meta.put(engine, _KEPT, json.dumps({str(grain): moment for grain, moment in since.items()}))
+    meta.write(connection, _KEPT, json.dumps({str(grain): moment for grain, moment in since.items()}))
 
 
 _KEPT = "buckets_kept_since"

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine, Table
+from sqlalchemy import Connection, Engine, Select, Table
 
 from monitor.domain.timeline import to_ms
-from monitor.store import counts, grains, meta, migrate, packs, partitions, tables
+from monitor.store import counts, grains, limits, meta, migrate, packs, partitions, tables
 from monitor.store.engine import Problem, StoreError, breathe, explain, reading, shown, sqlite_path, writing
 from monitor.store.tables import DAY, FLEET, HOUR, MINUTE, QUARTER
 
@@ -234,34 +234,38 @@ def prune(engine: Engine, now: datetime, policy: RetentionPolicy, slices: int = 
     """Pack the good answers of hours that are over, shorten what is kept of their latencies, and forget what is older than
     `policy`: at most `slices` short transactions of it, between which others write. Transitions and days stay for ever.
     """
-    rows, before = 0, _horizons(now, policy)
-    meta.put(engine, _PRUNED, str(max(before.values())))
-    grains.keep(engine, {grain: before[name] for grain, name in _KEPT.items()})
+    before = _horizons(now, policy)
+    with writing(engine) as connection:
+        meta.write(connection, _PRUNED, str(max(before.values())))
+        grains.keep(connection, {grain: before[name] for grain, name in _KEPT.items()})
     partitions.keep(engine, now, max(policy.observations, policy.failures))
-    gone, slices = _forget(engine, [_before(tables.observations, "at", before["observations"], tables.GOOD)], slices)
-    rows += gone
-    slices = counts.close(engine, now, packs.fold_due(engine, now, slices))
-    gone, slices = _forget(engine, _old(engine, before), slices)
-    return Pruned(rows + gone, finished=slices > 0)
+    good, slices = _forget(engine, [_before(tables.observations, "at", before["observations"], tables.GOOD)], slices)
+    slices = packs.fold_due(engine, now, slices)
+    slices = counts.close(engine, now, slices)
+    slices = limits.thin(engine, before["hours"], before["quarters"], slices)
+    others, slices = _forget(engine, _old(engine, before), slices)
+    return Pruned(good + others, finished=slices > 0)
 
 
-def _forget(engine: Engine, statements: Iterable[sa.Delete], slices: int) -> tuple[int, int]:
-    """Repeat each statement until it finds no more, in at most `slices` transactions: how many rows went, and how many
-    transactions are left, none where something may be left too.
+def _forget(engine: Engine, some: Iterable[Select[Any]], slices: int) -> tuple[int, int]:
+    """Forget what these find, one after the other until they find no more, in at most `slices` transactions: how many rows went,
+    and how many transactions are left; none where something may be left too.
     """
     rows = 0
-    for statement in statements:
+    for old in some:
         gone = _SLICE
         while gone == _SLICE:
             if slices <= 0:
                 return rows, 0
+            with reading(engine) as connection:
+                if connection.execute(old.limit(1)).first() is None:
+                    break  # without the lock that those wait for who write
             began = time.monotonic()
             with writing(engine) as connection:
-                gone = connection.execute(statement).rowcount
-            slices -= gone > 0
+                gone = connection.execute(_deleting(old.limit(_SLICE))).rowcount
+            slices -= 1
             rows += gone
-            if gone:
-                breathe(began)
+            breathe(began)
     return rows, slices
 
 
@@ -275,8 +279,8 @@ def _horizons(now: datetime, policy: RetentionPolicy) -> dict[str, int]:
     return {name: to_ms(now - length) for name, length in kept.items()}
 
 
-def _old(engine: Engine, before: Mapping[str, int]) -> Iterator[sa.Delete]:
-    """Statements that each forget one slice; to be repeated until they find less."""
+def _old(engine: Engine, before: Mapping[str, int]) -> Iterator[Select[Any]]:
+    """The keys of what is to be forgotten, table by table."""
     for grain, name in _KEPT.items():
         yield _before(tables.buckets[grain], "start", before[name])
         yield _before(tables.failures[grain], "start", before[name])
@@ -288,9 +292,14 @@ def _old(engine: Engine, before: Mapping[str, int]) -> Iterator[sa.Delete]:
     yield _before(tables.heartbeats, "at", before["hours"])
 
 
-def _before(table: Table, column: str, before: int, *only: sa.ColumnElement[bool]) -> sa.Delete:
-    key = list(table.primary_key)
-    old = sa.select(*key).where(table.c[column] < before, *only).limit(_SLICE)
+def _before(table: Table, column: str, before: int, *only: sa.ColumnElement[bool]) -> Select[Any]:
+    return sa.select(*table.primary_key).where(table.c[column] < before, *only)
+
+
+def _deleting(old: Select[Any]) -> sa.Delete:
+    """Forget the rows with these keys."""
+    key = list(old.selected_columns)
+    (table,) = {column.table for column in key}
     return sa.delete(table).where(sa.tuple_(*key).in_(old))
 
 
@@ -303,8 +312,7 @@ def _slices(engine: Engine, owners: Table) -> Iterator[sa.Select[int]]:
         yield sa.select(number).where(number.between(found[first], found[min(first + _OWNERS, len(found)) - 1]))
 
 
-def _before_of(table: Table, column: str, before: int, owners: sa.Select[int], *only: sa.ColumnElement[bool]) -> sa.Delete:
-    """The same for tables that lie by target or project: the oldest rows of each are sought by themselves."""
+def _before_of(table: Table, column: str, before: int, owners: sa.Select[int]) -> Select[Any]:
+    """The same for tables that lie by target: the oldest rows of each are sought by themselves."""
     key = list(table.primary_key)
-    old = sa.select(*key).where(key[0].in_(owners), table.c[column] < before, *only).limit(_SLICE)
-    return sa.delete(table).where(sa.tuple_(*key).in_(old))
+    return sa.select(*key).where(key[0].in_(owners), table.c[column] < before)

@@ -164,6 +164,7 @@ def test_the_story_and_the_evidence_of_an_incident_know_the_good_answers_before_
 
 
 def test_packs_are_forgotten_when_all_in_them_is_old(told: Store) -> None:
+    fold(told)
     keep = Keep(observations=span("1d"))
     end = BEGAN + span("1d") + span("90m")
     assert maintenance.prune(told.engine, end, keep).finished
