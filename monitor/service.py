@@ -47,6 +47,8 @@ REMIND_EVERY = 3600.0
 """Seconds."""
 REMIND_FIRST = 60.0
 """Seconds after the start: by then the models are listed, and who leads is known."""
+_FORGET_RUNS, _FORGET_PAUSE = 100, 5.0
+"""A run takes half a million answers at most, and some seconds; what a hundred of them leave waits for the next hour."""
 PROMPT_STOP = 8.0
 """Seconds a child gets to end by itself."""
 
@@ -292,13 +294,13 @@ async def _notify(poller: "Poller", secrets: Secrets, teller: "Teller", engine: 
 
 
 async def _forget(poller: "Poller", engine: "Engine") -> None:
-    """Keep to the retention: every hour, in small steps between which the writer writes."""
+    """Pack what is over and keep to the retention: every hour, in small steps between which the writer writes."""
     while True:
         await asyncio.sleep(FORGET_EVERY)
         if not poller.share.held.leads:
             continue
         try:
-            await asyncio.to_thread(maintenance.prune, engine, SystemClock().now(), poller.settings.retention)
+            await _forget_all(engine, poller.settings.retention)
         except StoreError as error:
             log.warning("what is old could not be forgotten: %s", error)
 
@@ -317,6 +319,14 @@ async def _remind(poller: "Poller", engine: "Engine") -> None:
             await asyncio.to_thread(remind, engine, poller.settings, SystemClock().now())
         except StoreError as error:
             log.warning("nobody could be reminded of deadlines: %s", error)
+
+
+async def _forget_all(engine: "Engine", policy: maintenance.RetentionPolicy) -> None:
+    for _ in range(_FORGET_RUNS):
+        done = await asyncio.to_thread(maintenance.prune, engine, SystemClock().now(), policy)
+        if done.finished:
+            return
+        await asyncio.sleep(_FORGET_PAUSE)
 
 
 def _on_signals(stop: asyncio.Event) -> None:

@@ -317,14 +317,16 @@ class MetricsSettings(Table):
 class Retention(Table):
     """How long what is kept."""
 
-    observations: Age = timedelta(days=14)
+    observations: Age = timedelta(days=10)
     """Raw successes."""
     failures: Age = timedelta(days=400)
     """Raw failures: thirteen months, so that last year's incident can still be read."""
-    minutes: Age = timedelta(days=60)
-    """Minute buckets."""
-    hours: Age = timedelta(days=400)
-    """Hour buckets."""
+    minutes: Age = timedelta(hours=30)
+    """Minute buckets: what charts of some hours are made of."""
+    quarters: Age = timedelta(days=8)
+    """Quarter-hour buckets: a week. Minutes that are kept for longer keep these as long."""
+    hours: Age = timedelta(days=65)
+    """Hour buckets: two months. Days are kept for ever."""
 
     @model_validator(mode="after")
     def _failures_longest(self) -> Self:
@@ -332,6 +334,8 @@ class Retention(Table):
             raise wrong("must keep failures at least as long as observations", "Raise failures or lower observations.")
         if self.hours < self.minutes:
             raise wrong("must keep hours at least as long as minutes", "Raise hours or lower minutes.")
+        if self.hours < self.quarters:
+            raise wrong("must keep hours at least as long as quarters", "Raise hours or lower quarters.")
         return self
 
 

@@ -1,6 +1,6 @@
 """One batch of observations inside its transaction, and what the writer remembers between batches."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
@@ -16,16 +16,20 @@ from monitor.domain.observation import Observation, Verdict
 from monitor.domain.timeline import from_ms, to_ms
 from monitor.store import codec, dialect
 from monitor.store.counts import OPEN, Counts, CountsWriter
+from monitor.store.dialect import Int
 from monitor.store.engine import reading
+from monitor.store.packing import unpack
 from monitor.store.register import Register, TargetRow
 from monitor.store.tables import (
     DAY,
     FLEET,
+    HOUR,
     LIMIT_STEP,
     PROBES,
     answers,
     limit_buckets,
     observations,
+    packs,
     probe_use,
     projects,
     target_states,
@@ -78,7 +82,10 @@ class Memory:
         newest = sa.select(o.at).where(o.target_id == c.target_id).order_by(o.at.desc()).limit(1).scalar_subquery()
         columns = (c.target_id, newest, c.answer_id, *(c[name] for name in codec.STATE_COLUMNS))
         for number, at, answer_id, *row in connection.execute(sa.select(*columns)):
-            self.known[number] = Known(codec.state_of(row), -1 if at is None else at, answer_id)
+            state = codec.state_of(row)
+            # Its newest rows may be packed: the state remembers when the last one was.
+            newest_at = max(at or -1, to_ms(state.last_at) if state.last_at else -1)
+            self.known[number] = Known(state, newest_at, answer_id)
 
     def _load_use(self, connection: Connection) -> None:
         c, other, p = probe_use.c, probe_use.alias().c, projects.c
@@ -119,6 +126,16 @@ class Statements:
         self.use = dialect.upsert(engine, probe_use, add=["requests", "tokens"])
 
 
+_TAKEN = sa.select(observations.c.at).where(
+    observations.c.target_id == sa.bindparam("number"),
+    observations.c.at.between(sa.bindparam("at", type_=Int), sa.bindparam("at", type_=Int) + 999),
+)
+_PACKED = sa.select(packs.c.start, packs.c.data).where(
+    packs.c.start.in_((sa.bindparam("first", type_=Int), sa.bindparam("second", type_=Int))),
+    packs.c.target_id == sa.bindparam("number", type_=Int),
+)
+
+
 class Batch:
     """Folds observations and collects rows; `write` sends them, `adopt` remembers them once they are committed."""
 
@@ -137,6 +154,8 @@ class Batch:
         self._answers: dict[tuple[Any, ...], int] = {}
         self._counts = Counts()
         self._raw: list[tuple[Any, ...]] = []
+        self._times: dict[int, set[int]] = defaultdict(set)
+        """When this batch says that each target answered."""
         self._limit_rows: list[tuple[Any, ...]] = []
         self._transitions: list[tuple[Any, ...]] = []
         self._requests: Counter[tuple[int, int, int]] = Counter()
@@ -186,17 +205,18 @@ class Batch:
         return state, transition, look_again_after(state, policy)
 
     def _free(self, number: int, at: int) -> int:
-        """The first millisecond from `at` on without a raw row of the target: a late answer must not replace another."""
-        c = observations.c
-        query = sa.select(c.at).where(c.target_id == number, c.at.between(at, at + 999))
-        taken = set(self._connection.execute(query).scalars())
-        taken.update(row[1] for row in self._raw if row[0] == number)
-        while at in taken:
+        """The first millisecond from `at` on without an answer of the target: a late one must not replace another."""
+        place = {"number": number, "at": at, "first": at - at % HOUR, "second": (at + 999) - (at + 999) % HOUR}
+        taken = set(self._connection.execute(_TAKEN, place).scalars())
+        for start, data in self._connection.execute(_PACKED, place):
+            taken.update(one.at for one in unpack(start, data))
+        while at in taken or at in self._times[number]:
             at += 1
         return at
 
     def _keep(self, seen: Observation, target: TargetRow, at: int, answer_id: int, *, repeated: bool) -> None:
         number, project_id, probe = target.id, target.project_id, target.probe
+        self._times[number].add(at)
         latency, processing = codec.microseconds(seen.latency_ms), codec.microseconds(seen.processing_ms)
         if seen.verdict is Verdict.OK and seen.finding is None:
             self._raw.append((number, at, answer_id, 0, latency, processing, None, None))

@@ -11,7 +11,7 @@ from monitor.domain.health import Health, HealthState
 from monitor.domain.inventory import ApiKey, Project
 from monitor.domain.observation import Observation, RateLimitHit, RateLimitSnapshot
 from monitor.domain.redact import redact
-from monitor.domain.taxonomy import FailureKind
+from monitor.domain.taxonomy import FailureKind, Lane
 from monitor.domain.timeline import from_ms, to_ms
 
 MAX_TEXT = 4096
@@ -180,6 +180,11 @@ _KINDS = {kind.value: kind for kind in FailureKind}
 def kind_of(text: str | None) -> FailureKind | None:
     """The kind of that name; `unknown` for one that another version of the program wrote."""
     return _KINDS.get(text, FailureKind.UNKNOWN) if text else None
+
+
+def kinds(*lanes: Lane) -> list[str]:
+    """The names of all kinds of these lanes."""
+    return [kind.value for kind in FailureKind if kind.lane in lanes]
 
 
 # --- inventory -----------------------------------------------------------------------------------------------------------

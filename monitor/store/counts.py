@@ -1,15 +1,21 @@
 """Counts of a batch, per bucket: folded in memory first, so that the database is asked once for each bucket."""
 
+import json
+import time
 from collections.abc import Iterable
+from datetime import datetime
 from typing import NamedTuple
 
+import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from monitor.domain.observation import Verdict
 from monitor.domain.taxonomy import FailureKind
-from monitor.store import dialect
+from monitor.domain.timeline import to_ms
+from monitor.store import dialect, meta
+from monitor.store.engine import breathe, writing
 from monitor.store.sketch import LONG, ONE, bin_of, compact, merge
-from monitor.store.tables import DAY, FLEET, MINUTE, buckets, failures
+from monitor.store.tables import DAY, FLEET, HOUR, MINUTE, QUARTER, buckets, failures
 
 OPEN = 35 * DAY
 """How late an answer may be recorded and still count. Before that, figures are closed: what was reported of a month stays so for
@@ -111,6 +117,46 @@ class CountsWriter:
 
 
 _KEY = ("start", "project_id", "probe")
+_CLOSED = "sketches_closed"
+_AT_ONCE = 1_000
+"""Buckets whose sketches are made shorter in one transaction, some 50 ms."""
+
+
+def close(engine: Engine, now: datetime, slices: int) -> int:
+    """Make the sketches of buckets that are over as short as they can be: at most `slices` transactions; how many of them are left.
+
+    They are read alike before and after; what comes late is joined to them as to any.
+    """
+    for grain in (QUARTER, HOUR, DAY):
+        while slices > 0:
+            began = time.monotonic()
+            rows, more = _close_some(engine, grain, to_ms(now) - HOUR - grain)
+            slices -= rows > 0
+            breathe(began)
+            if not more:
+                break
+    return slices
+
+
+def _close_some(engine: Engine, grain: int, until: int) -> tuple[int, bool]:
+    """The next buckets after those that were closed last: how many, and whether there are more."""
+    table = buckets[grain]
+    key, mark = [table.c[name] for name in _KEY], f"{_CLOSED}.{grain}"
+    shorter = dialect.update(engine, table, ["sketch"], *_KEY)
+    with writing(engine) as connection:
+        held = meta.read(connection, mark)
+        done = json.loads(held) if held else [0, 0, 0]
+        query = sa.select(*key, table.c.sketch).where(
+            table.c.start >= done[0], table.c.start <= until, sa.tuple_(*key) > sa.tuple_(*map(sa.literal, done))
+        )
+        # Locked, because what comes late would be lost if it was joined between reading and writing.
+        rows = connection.execute(query.order_by(*key).limit(_AT_ONCE).with_for_update()).all()
+        if not rows:
+            return 0, False
+        made = [(compact(sketch), len(sketch), place) for *place, sketch in rows if sketch is not None]
+        shorter.run(connection, [(sketch, *place) for sketch, before, place in made if len(sketch) < before])
+        meta.write(connection, mark, json.dumps([int(part) for part in rows[-1][:3]]))
+    return len(rows), len(rows) == _AT_ONCE
 
 
 def _long_sketches(connection: Connection, table: str, places: Iterable[Place]) -> list[tuple[Place, bytes]]:

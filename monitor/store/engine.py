@@ -19,6 +19,7 @@ __all__ = [
     "Engine",
     "Problem",
     "StoreError",
+    "breathe",
     "explain",
     "open_engine",
     "parse",
@@ -159,6 +160,11 @@ def writing(engine: Engine) -> Iterator[Connection]:
     """A transaction that is committed as a whole or not at all. Raises `StoreError`."""
     with explained(engine), engine.begin() as connection:
         yield connection
+
+
+def breathe(began: float) -> None:
+    """Leave the lock free for as long as it was held since `began`: whoever waits for it looks again after a few milliseconds."""
+    time.sleep(min(0.1, time.monotonic() - began))
 
 
 @contextmanager

@@ -5,20 +5,24 @@ import os
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from heapq import merge
+from operator import itemgetter
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
 from monitor.domain.timeline import Window, from_ms, to_ms
-from monitor.store import codec, tables
+from monitor.store import codec, evidence, packs, tables
 from monitor.store.engine import reading
 from monitor.store.errors import Problem, StoreError
+from monitor.store.grains import oldest_kept
 from monitor.store.register import target_of
 from monitor.store.sketch import percentiles
-from monitor.store.tables import FLEET, HOUR, PROBES
+from monitor.store.tables import DAY, FLEET, HOUR, PROBES
 
+T = TypeVar("T")
 Type = Literal["time", "int", "float", "text"]
 Row = tuple[Any, ...]
 Form = Literal["parquet", "csv"]
@@ -63,8 +67,8 @@ def export(engine: Engine, sheet: Sheet, window: Window, to: Path, form: Form, p
     return count
 
 
-def _pieces(rows: Iterator[Row]) -> Iterator[list[Row]]:
-    piece: list[Row] = []
+def _pieces(rows: Iterator[T]) -> Iterator[list[T]]:
+    piece: list[T] = []
     for row in rows:
         piece.append(row)
         if len(piece) == PIECE:
@@ -87,41 +91,71 @@ OBSERVATION_COLUMNS: tuple[tuple[str, Type], ...] = (
 
 
 def _observations(connection: Connection, window: Window, project: str | None) -> Iterator[Row]:
-    o, t, a, p = tables.observations.c, tables.targets.c, tables.answers.c, tables.projects.c
-    said = (a.verdict, a.failure, a.status, a.code, a.type, a.param, a.message)
-    rest = (a.scope, a.hint, a.missing_scopes, a.finding, a.project_echo, a.organization_echo, a.classifier_version, o.evidence)
-    query = (
-        sa.select(
-            o.at, p.name, t.probe, t.key, t.model, t.host, *said, o.request_id, o.latency_us, o.processing_us, *rest
-        )
-        .select_from(tables.targets)
-        .join(tables.observations, sa.and_(o.target_id == t.id, o.at >= to_ms(window.start), o.at < to_ms(window.end)))
-        .join(tables.answers, a.id == o.answer_id)
-        .outerjoin(tables.projects, p.id == t.project_id)
-        .order_by(o.target_id, o.at)
-    )  # fmt: skip
+    """By the hour where there are packed ones, within that by target, then by time: neither all of a month nor a day is held."""
+    since, until = to_ms(window.start), to_ms(window.end)
+    wanted = _targets_of(project)
+    end = since
+    for hour in packs.hours(connection, since, until):
+        start, end_before = max(since, hour), end
+        end = min(until, hour + HOUR)
+        if end_before < start:
+            yield from _raw(connection, end_before, start, project)
+        packed = packs.of_hour(connection, hour, start, end, wanted)
+        whole = (evidence.whole(connection, some) for some in _pieces(packed))
+        good = (_exported(row) for some in whole for row in some)
+        yield from (row for _, row in merge(_numbered(connection, start, end, project), good, key=itemgetter(0)))
+    if end < until:
+        yield from _raw(connection, end, until, project)
+
+
+def _targets_of(project: str | None) -> sa.Select[Any] | None:
+    if project is None:
+        return None
+    t, p = tables.targets.c, tables.projects.c
+    return sa.select(t.id).join_from(tables.targets, tables.projects, p.id == t.project_id).where(p.name == project)
+
+
+def _raw(connection: Connection, since: int, until: int, project: str | None) -> Iterator[Row]:
+    return (row for _, row in _numbered(connection, since, until, project))
+
+
+def _numbered(connection: Connection, since: int, until: int, project: str | None) -> Iterator[tuple[tuple[int, int], Row]]:
+    """Rows as they are exported with target and time, in the order of both."""
+    o, t, p = tables.observations.c, tables.targets.c, tables.projects.c
+    query = evidence.joined().where(o.at >= since, o.at < until).where(o.target_id.in_(sa.select(t.id).correlate(None)))
     if project is not None:
         query = query.where(p.name == project)
-    for at, name, probe, key, model, host, *found in _streamed(connection, query):
-        target = target_of(name, probe, key, model, host)
-        place = (target.project, target.key, target.probe.value, target.model, target.host)
-        found[8], found[9] = codec.milliseconds(found[8]), codec.milliseconds(found[9])
-        yield (from_ms(at), *place, *found)
+    for row in _streamed(connection, query.order_by(o.target_id, o.at)):
+        yield _exported(row)
+
+
+def _exported(row: Any) -> tuple[tuple[int, int], Row]:
+    target = target_of(row.project, row.probe, row.key, row.model, row.host)
+    place = (target.project, target.key, target.probe.value, target.model, target.host)
+    said = (row.verdict, row.failure, row.status, row.code, row.type, row.param, row.message, row.request_id)
+    lengths = (codec.milliseconds(row.latency_us), codec.milliseconds(row.processing_us))
+    rest = (row.scope, row.hint, row.missing_scopes, row.finding, row.project_echo, row.organization_echo)
+    return (row.target_id, row.at), (from_ms(row.at), *place, *said, *lengths, *rest, row.classifier_version, row.evidence)
 
 
 def _checks(connection: Connection, window: Window, project: str | None) -> Iterator[Row]:
-    b, p = tables.buckets[HOUR].c, tables.projects.c
-    query = _hours(tables.buckets[HOUR], window, project, b.start, p.name, b.probe, b.ok, b.failed, b.inconclusive, b.sketch)
-    for start, name, probe, ok, failed, inconclusive, held in _streamed(connection, query):
-        latencies = percentiles(held or b"", (0.5, 0.95, 0.99))
-        yield (from_ms(start), name, _PROBE_NAMES[probe], ok, failed, inconclusive, *latencies)
+    p = tables.projects.c
+    for grain, since, until in _grains(connection, window):
+        b = tables.buckets[grain].c
+        columns = (b.start, p.name, b.probe, b.ok, b.failed, b.inconclusive, b.sketch)
+        query = _counted(tables.buckets[grain], since, until, project, *columns)
+        for start, name, probe, ok, failed, inconclusive, held in _streamed(connection, query):
+            latencies = percentiles(held or b"", (0.5, 0.95, 0.99))
+            yield (from_ms(start), name, _PROBE_NAMES[probe], ok, failed, inconclusive, *latencies)
 
 
 def _failures(connection: Connection, window: Window, project: str | None) -> Iterator[Row]:
-    f, p = tables.failures[HOUR].c, tables.projects.c
-    query = _hours(tables.failures[HOUR], window, project, f.start, p.name, f.failure, f.count)
-    for start, *rest in _streamed(connection, query):
-        yield (from_ms(start), *rest)
+    p = tables.projects.c
+    for grain, since, until in _grains(connection, window):
+        f = tables.failures[grain].c
+        query = _counted(tables.failures[grain], since, until, project, f.start, p.name, f.failure, f.count)
+        for start, *rest in _streamed(connection, query):
+            yield (from_ms(start), *rest)
 
 
 def _transitions(connection: Connection, window: Window, project: str | None) -> Iterator[Row]:
@@ -167,12 +201,22 @@ def _limits(connection: Connection, window: Window, project: str | None) -> Iter
         yield (from_ms(start), name, key or None, model or None, *rest)
 
 
-def _hours(table: sa.Table, window: Window, project: str | None, *columns: Any) -> sa.Select[Any]:
-    c, p, start = table.c, tables.projects.c, to_ms(window.start)
+def _grains(connection: Connection, window: Window) -> list[tuple[int, int, int]]:
+    """The window as days, where hours are no longer kept, and from the first whole day of those on as hours."""
+    start, end = to_ms(window.start), to_ms(window.end)
+    border = oldest_kept(connection, HOUR)
+    if border is None or border <= start:
+        return [(HOUR, start - start % HOUR, end)]
+    border += -border % DAY
+    return [(DAY, start - start % DAY, min(border, end)), (HOUR, border, end)]
+
+
+def _counted(table: sa.Table, since: int, until: int, project: str | None, *columns: Any) -> sa.Select[Any]:
+    c, p = table.c, tables.projects.c
     query = (
         sa.select(*columns)
         .join_from(table, tables.projects, p.id == c.project_id)
-        .where(c.start >= start - start % HOUR, c.start < to_ms(window.end), c.project_id != FLEET)
+        .where(c.start >= since, c.start < until, c.project_id != FLEET)
         .order_by(*table.primary_key)
     )
     return query.where(p.name == project) if project is not None else query
@@ -222,8 +266,8 @@ SHEETS: dict[str, Sheet] = {
         ),
     )
 }  # fmt: skip
-"""What can be exported: raw observations; checks with latencies (ms) and failures by the hour; transitions; incidents; and the
-least that the headers said remained of each rate limit, by five minutes."""
+"""What can be exported: raw observations; checks with latencies (ms) and failures by the hour, by the UTC day where hours are no
+longer kept; transitions; incidents; and the least that the headers said remained of each rate limit, by five minutes."""
 
 
 # --- how it is written ---------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from monitor.domain.observation import Verdict
 from monitor.domain.redact import redact
 from monitor.domain.taxonomy import Scope
 from monitor.domain.timeline import from_ms, to_ms
-from monitor.store import codec, tables
+from monitor.store import codec, evidence, packs, tables
 from monitor.store.register import target_of
 
 _LOOK_BACK = 3_600_000
@@ -73,7 +73,10 @@ class Freezer:
         before = row.at - timedelta(days=30) // timedelta(milliseconds=1)
         query = _joined().where(o.target_id == row.target_id, o.at < row.at, o.at >= before)
         query = query.where(tables.answers.c.verdict == Verdict.OK.value).order_by(o.at.desc()).limit(1)
-        found = self._connection.execute(query).first()
+        found: Any = self._connection.execute(query).first()
+        packed = packs.newest_before(self._connection, row.target_id, row.at, found.at if found else before)
+        if packed is not None and (found is None or packed.at > found.at):
+            found = evidence.whole(self._connection, [packed])[0]
         return _facts(target, found) if found else None
 
     def _limits(self, incident: Incident, is_hit: Callable[[Target], bool]) -> list[dict[str, Any]]:

@@ -1,12 +1,14 @@
 """Which buckets answer a question about a window, and how they are sought."""
 
+import json
+from collections.abc import Mapping
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import ColumnElement, Connection
 
 from monitor.domain.timeline import Window, from_ms, to_ms
-from monitor.store import tables
+from monitor.store import meta, tables
 from monitor.store.dialect import Int
 from monitor.store.tables import DAY, FLEET, HOUR, MINUTE, QUARTER
 
@@ -21,9 +23,13 @@ def grain_of(connection: Connection, window: Window, step: int) -> int:
     Wider ones, and so fewer and wider steps than asked, where those would be too many or no longer reach as far back as the window:
     a coarse answer is better than a slow one or a hole.
     """
+    return fewest(connection, window, next((grain for grain in (DAY, HOUR, QUARTER) if step % grain == 0), MINUTE))
+
+
+def fewest(connection: Connection, window: Window, fitting: int) -> int:
+    """Buckets of the width `fitting`, or of the next wider one of which there are not too many and that reach far enough back."""
     held = _Held(connection)
     start, end = to_ms(window.start), to_ms(window.end)
-    fitting = next((grain for grain in (DAY, HOUR, QUARTER) if step % grain == 0), MINUTE)
     few = (grain for grain in GRAINS if grain >= fitting and held.length(grain, start, end) <= MOST * grain)
     return held.reaching(start, next(few, DAY))
 
@@ -43,14 +49,40 @@ def pieces(connection: Connection, window: Window) -> list[tuple[int, Window]]:
     return [(finer, Window(window.start, from_ms(border))), (wide, Window(from_ms(border), window.end))]
 
 
+def keep(connection: Connection, since: Mapping[int, int]) -> None:
+    """Remember from when on the buckets of each width are complete. Before that, they may be half forgotten already, or the few
+    that late answers made anew.
+    """
+    meta.write(connection, _KEPT, json.dumps({str(grain): moment for grain, moment in since.items()}))
+
+
+_KEPT = "buckets_kept_since"
+
+
+def oldest_kept(connection: Connection, grain: int) -> int | None:
+    """The first bucket of this width before which buckets were forgotten; None where all there ever were are there."""
+    held = _Held(connection)
+    return held.oldest(grain) if held.reaching(0, grain) != grain else None
+
+
 class _Held:
     """How far back the buckets of each grain reach."""
 
     def __init__(self, connection: Connection) -> None:
         tops = [_extreme(tables.buckets[grain], sa.func.min) for grain in GRAINS]
-        *oldest, newest = connection.execute(sa.select(*tops, _extreme(tables.buckets[DAY], sa.func.max))).one()
-        self._oldest = dict(zip(GRAINS, oldest, strict=True))
+        kept = sa.select(tables.meta.c.value).where(tables.meta.c.key == _KEPT).scalar_subquery()
+        *oldest, newest, said = connection.execute(sa.select(*tops, _extreme(tables.buckets[DAY], sa.func.max), kept)).one()
+        since = json.loads(said) if said else {}
+        self._oldest = {
+            grain: max(first, since.get(str(grain), first)) if first is not None else None
+            for grain, first in zip(GRAINS, oldest, strict=True)
+        }
         self._end = (newest or 0) + DAY
+
+    def oldest(self, grain: int) -> int:
+        """The start of the first bucket, where there is none the end of all."""
+        found = self._oldest[grain]
+        return self._end if found is None else found
 
     def length(self, grain: int, start: int, end: int) -> int:
         """How much of the stretch can hold buckets."""

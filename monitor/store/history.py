@@ -1,30 +1,27 @@
-"""What happened: counts, percentiles and limits over time from buckets, and the raw observations as evidence.
+"""What happened: counts, percentiles and limits over time, from buckets.
 
 Each function chooses the coarsest buckets that its step allows, so that no chart reads raw history; where buckets of that width
 would be too many, or are no longer kept, the steps that come back are wider than asked (`grains.grain_of`). Frames have the
 documented columns also when they are empty; times are aware, UTC.
 """
 
-import json
 from collections import defaultdict
 from collections.abc import Iterable
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
-from sqlalchemy import ColumnElement, Engine, Row
+from sqlalchemy import ColumnElement, Engine
 
-from monitor.domain.inventory import ProbeKind, Target
-from monitor.domain.observation import Verdict
-from monitor.domain.taxonomy import FailureKind, Lane
-from monitor.domain.timeline import Window, to_ms
+from monitor.domain.inventory import ProbeKind
+from monitor.domain.taxonomy import Lane
+from monitor.domain.timeline import Window
 from monitor.store import codec, tables
 from monitor.store.engine import reading
 from monitor.store.frames import frame
-from monitor.store.grains import buckets_of, grain_of, holds, project_id
+from monitor.store.grains import MOST, buckets_of, grain_of, holds, project_id
 from monitor.store.register import target_of
 from monitor.store.sketch import percentiles
-from monitor.store.status import EvidenceFilter
 from monitor.store.tables import DAY, LIMIT_STEP, MINUTE, PROBES
 
 if TYPE_CHECKING:
@@ -85,10 +82,10 @@ def latency_trend(
 def limits_history(engine: Engine, window: Window, step: timedelta, project: str) -> "pd.DataFrame":
     """What the headers said over time: `start, model, bucket, limit, remaining` (the least of the step); unknown stays missing.
 
-    Kept per five minutes; a shorter step gives those.
+    Kept per five minutes, of the weeks before the last per hour; a shorter step gives those, and a longer one where they are many.
     """
     c, t = tables.limit_buckets.c, tables.targets.c
-    at = _step(c.start, step, LIMIT_STEP)
+    at = _step(c.start, max(step, window.step(MOST)), LIMIT_STEP)
     query = (
         sa.select(at, t.model, c.bucket, sa.func.max(c.limit), sa.func.min(c.remaining))
         .join_from(tables.targets, tables.limit_buckets, sa.and_(c.target_id == t.id, holds(c.start, window, LIMIT_STEP)))
@@ -135,7 +132,7 @@ def rate_limit_trend(engine: Engine, window: Window, step: timedelta, project: s
             query = buckets_of(failed, window, grain, project, *columns)
         query = (
             query.join(tables.projects, p.id == c.project_id)
-            .where(c.failure.in_(_kinds(Lane.RATE, Lane.QUOTA)))
+            .where(c.failure.in_(codec.kinds(Lane.RATE, Lane.QUOTA)))
             .group_by(at, p.name, c.failure)
             .order_by(at, p.name, c.failure)
         )
@@ -143,7 +140,7 @@ def rate_limit_trend(engine: Engine, window: Window, step: timedelta, project: s
     return frame(("start", "project", "failure", "count"), rows)
 
 
-def transitions(engine: Engine, window: Window, project: str | None = None) -> "pd.DataFrame":
+def transitions(engine: Engine, window: Window, project: str | None = None, limit: int = 5_000) -> "pd.DataFrame":
     """Changes of health, newest first: `at, project, key, probe, model, old, new, failure`."""
     c, t = tables.transitions.c, tables.targets.c
     query = (
@@ -152,6 +149,7 @@ def transitions(engine: Engine, window: Window, project: str | None = None) -> "
         .outerjoin(tables.projects, tables.projects.c.id == t.project_id)
         .where(holds(c.at, window, 1))
         .order_by(c.at.desc(), c.id.desc())
+        .limit(limit)
     )
     if project is not None:
         query = query.where(t.project_id == project_id(project))
@@ -184,7 +182,7 @@ def lag_trend(engine: Engine, window: Window, step: timedelta | None = None) -> 
     Where no step is given, the window's own.
     """
     c = tables.lag_history.c
-    at = _step(c.start, step or window.step(), MINUTE)
+    at = _step(c.start, max(step, window.step(MOST)) if step else window.step(), MINUTE)
     query = (
         sa.select(at, sa.func.max(c.lag_p99_ms), sa.func.max(c.in_flight))
         .where(holds(c.start, window, MINUTE))
@@ -192,128 +190,6 @@ def lag_trend(engine: Engine, window: Window, step: timedelta | None = None) -> 
         .order_by(at)
     )
     return _asked(engine, query, "start", "lag_p99_ms", "in_flight")
-
-
-# --- evidence ------------------------------------------------------------------------------------------------------------
-
-_EVIDENCE = (
-    "target_id", "at", "project", "key", "probe", "model", "verdict", "failure", "lane", "status", "code", "type", "param",
-    "message", "request_id", "latency_ms", "processing_ms", "scope", "retry_after", "hint",
-)  # fmt: skip
-_FIRST_LOOK = 15 * MINUTE
-_ANY = EvidenceFilter()
-
-
-def observations(
-    engine: Engine,
-    window: Window,
-    where: EvidenceFilter = _ANY,
-    limit: int = 500,
-    offset: int = 0,
-) -> "pd.DataFrame":
-    """Raw observations, newest first: `target_id, at, project, key, probe, model, verdict, failure, lane, status, code, type,
-    param, message, request_id, latency_ms, processing_ms, scope, retry_after, hint`.
-    """
-    start, end = to_ms(window.start), to_ms(window.end)
-    query = _evidence_query(where).limit(limit).offset(offset)
-    at = tables.observations.c.at
-    look = _FIRST_LOOK if not _only_notable(where) else end - start
-    with reading(engine) as connection:
-        # Raw rows lie by target: the newest of all are found by looking at the last moments first, then further back.
-        while True:
-            since = max(start, end - look)
-            rows = connection.execute(query.where(at >= since, at < end)).all()
-            if len(rows) >= limit or since == start:
-                return frame(_EVIDENCE, [_evidence_row(row) for row in rows])
-            look *= 8
-
-
-def observation(engine: Engine, target_id: int, at: datetime) -> dict[str, Any] | None:
-    """Everything stored of one observation, limits and redacted body included; None where it is not, or no longer, there.
-
-    The body is kept for the first of a run of equal answers.
-    """
-    if not 0 <= target_id < 2**63:
-        return None  # no row has that number, and no column takes it
-    o = tables.observations.c
-    query = _joined(tables.answers, o.processing_us, o.evidence).where(o.target_id == target_id, o.at == to_ms(at))
-    with reading(engine) as connection:
-        row = connection.execute(query).first()
-    if row is None:
-        return None
-    stored = json.loads(row.evidence) if row.evidence else {}
-    found = dict(zip(_EVIDENCE, _evidence_row(row), strict=True))
-    return found | {
-        "at": at,
-        "missing_scopes": row.missing_scopes.split() if row.missing_scopes else [],
-        "finding": row.finding,
-        "project_echo": row.project_echo,
-        "organization_echo": row.organization_echo,
-        "classifier_version": row.classifier_version,
-        "hit": stored.get("hit"),
-        "limits": stored.get("limits", []),
-        "tokens": stored.get("tokens", 0),
-        "body": stored.get("body"),
-    }
-
-
-def _joined(*more: Any) -> sa.Select[Any]:
-    o, t = tables.observations.c, tables.targets.c
-    return (
-        sa.select(
-            o.target_id,
-            o.at,
-            o.latency_us,
-            o.request_id,
-            t.probe,
-            t.key,
-            t.model,
-            t.host,
-            tables.projects.c.name.label("project"),
-            *more,
-        )
-        .select_from(tables.targets)
-        .join(tables.observations, o.target_id == t.id)
-        .join(tables.answers, tables.answers.c.id == o.answer_id)
-        .outerjoin(tables.projects, tables.projects.c.id == t.project_id)
-    )  # fmt: skip
-
-
-def _evidence_query(where: EvidenceFilter) -> sa.Select[Any]:
-    o, t, a = tables.observations.c, tables.targets.c, tables.answers.c
-    said = (a.verdict, a.failure, a.status, a.code, a.type, a.param, a.message, a.scope, a.hint)
-    query = _joined(o.processing_us, o.evidence, *said).order_by(o.at.desc(), o.target_id)
-    if where.project is not None:
-        query = query.where(tables.projects.c.name == where.project)
-    if where.probe is not None:
-        query = query.where(t.probe == PROBES[where.probe])
-    exact = {t.key: where.key, t.model: where.model, a.verdict: where.verdict, a.failure: where.failure, a.status: where.status}
-    for column, value in (exact | {o.request_id: where.request_id}).items():
-        if value is not None:
-            query = query.where(column == value)
-    if where.lane is not None:
-        query = query.where(a.failure.in_(_kinds(where.lane)))
-    if _only_notable(where):
-        return query.where(tables.NOTABLE)
-    # Each target's newest rows are sought by themselves; told of a join alone, SQLite reads every row there is.
-    return query.where(o.target_id.in_(sa.select(t.id).correlate(None)))
-
-
-def _only_notable(where: EvidenceFilter) -> bool:
-    """Whether the filter asks for answers that the index of notable ones holds."""
-    ill = where.verdict in (Verdict.FAILED, Verdict.INCONCLUSIVE)
-    return ill or where.lane is not None or where.failure is not None or where.request_id is not None
-
-
-def _evidence_row(row: Row[Any]) -> tuple[Any, ...]:
-    target: Target = target_of(row.project, row.probe, row.key, row.model, row.host)
-    kind = codec.kind_of(row.failure)
-    retry_after = json.loads(row.evidence).get("retry_after") if row.evidence else None
-    return (
-        row.target_id, row.at, row.project, target.key, target.probe.value, target.model, row.verdict, row.failure,
-        kind.lane.value if kind else None, row.status, row.code, row.type, row.param, row.message, row.request_id,
-        codec.milliseconds(row.latency_us), codec.milliseconds(row.processing_us), row.scope, retry_after, row.hint,
-    )  # fmt: skip
 
 
 # --- parts of queries ----------------------------------------------------------------------------------------------------
@@ -335,7 +211,3 @@ def _step(column: ColumnElement[int], step: timedelta, grain: int) -> ColumnElem
 
 def _sums(table: sa.Table) -> Iterable[ColumnElement[int]]:
     return (sa.func.sum(table.c[name]) for name in _VERDICTS)
-
-
-def _kinds(*lanes: Lane) -> list[str]:
-    return [kind.value for kind in FailureKind if kind.lane in lanes]

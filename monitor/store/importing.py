@@ -23,7 +23,7 @@ from monitor.domain.observation import Observation, RateLimitHit, RateLimitSnaps
 from monitor.domain.redact import redact
 from monitor.domain.taxonomy import FailureKind, Scope
 from monitor.domain.timeline import to_ms
-from monitor.store import codec, tables
+from monitor.store import codec, packs, tables
 from monitor.store.engine import reading
 from monitor.store.errors import Problem, StoreError
 from monitor.store.export import OBSERVATION_COLUMNS, PIECE
@@ -77,7 +77,7 @@ def take_in(engine: Engine, writer: Writer, path: Path) -> Imported:
 
 
 def _new(engine: Engine, seen: list[Observation]) -> list[Observation]:
-    """Those of which there is no raw row."""
+    """Those that are not stored."""
     times: dict[Target, set[int]] = defaultdict(set)
     for each in seen:
         times[each.target].add(to_ms(each.at))
@@ -86,13 +86,16 @@ def _new(engine: Engine, seen: list[Observation]) -> list[Observation]:
     with reading(engine) as connection:
         for target, wanted in times.items():
             place = [t[name] == value for name, value in columns_of(target).items()]
-            query = (
-                sa.select(o.at)
-                .join_from(tables.targets, tables.observations, o.target_id == t.id)
-                .outerjoin(tables.projects, p.id == t.project_id)
-                .where(*place, sa.func.coalesce(p.name, "") == codec.clean(target.project or ""), o.at.in_(sorted(wanted)))
-            )
-            there.update((target, at) for at in connection.execute(query).scalars())
+            query = sa.select(t.id).outerjoin_from(tables.targets, tables.projects, p.id == t.project_id)
+            query = query.where(*place, sa.func.coalesce(p.name, "") == codec.clean(target.project or ""))
+            number = connection.execute(query).scalar()
+            if number is None:
+                continue
+            ordered = sorted(wanted)
+            raw = sa.select(o.at).where(o.target_id == number, o.at.in_(ordered))
+            there.update((target, at) for at in connection.execute(raw).scalars())
+            packed = packs.answers(connection, ordered[0], ordered[-1] + 1, [number])
+            there.update((target, one.at) for one in packed)
     found = []
     for each in seen:
         mark = (each.target, to_ms(each.at))

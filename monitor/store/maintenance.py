@@ -4,18 +4,19 @@ import contextlib
 import os
 import shlex
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import sqlalchemy as sa
-from sqlalchemy import Connection, Engine, Table
+from sqlalchemy import Connection, Engine, Select, Table
 
 from monitor.domain.timeline import to_ms
-from monitor.store import meta, migrate, partitions, tables
-from monitor.store.engine import Problem, StoreError, explain, reading, shown, sqlite_path, writing
+from monitor.store import counts, grains, limits, meta, migrate, packs, partitions, tables
+from monitor.store.engine import Problem, StoreError, breathe, explain, reading, shown, sqlite_path, writing
 from monitor.store.tables import DAY, FLEET, HOUR, MINUTE, QUARTER
 
 # --- backup --------------------------------------------------------------------------------------------------------------
@@ -119,9 +120,12 @@ def _orphans(connection: Connection) -> Iterator[str]:
 def _states_without_evidence(connection: Connection, since: int) -> Iterator[str]:
     o, s = tables.observations.c, tables.target_states.c
     seen = sa.exists().where(o.target_id == s.target_id, o.at == s.last_at)
-    lost = sa.select(sa.func.count()).select_from(tables.target_states).where(s.last_at >= since, ~seen)
-    if count := connection.execute(lost).scalar():
-        yield f"{count} targets have a state whose last observation is not stored"
+    lost = {(number, at) for number, at in connection.execute(sa.select(s.target_id, s.last_at).where(s.last_at >= since, ~seen))}
+    if lost:
+        first, last = min(at for _, at in lost), max(at for _, at in lost)
+        lost -= {(one.target_id, one.at) for one in packs.answers(connection, first, last + 1)}
+    if lost:
+        yield f"{len(lost)} targets have a state whose last observation is not stored"
 
 
 def _counts_that_differ(connection: Connection, since: int) -> Iterator[str]:
@@ -152,8 +156,8 @@ def _days_that_differ(connection: Connection, newest: int) -> Iterator[str]:
 
 
 def _raw_counts(connection: Connection, since: int) -> dict[tuple[int, ...], tuple[int, ...]]:
-    """Per hour, project (the fleet included) and probe: ok, failed, inconclusive, from raw rows."""
-    o, t, a = tables.observations.c, tables.targets.c, tables.answers.c
+    """Per hour, project (the fleet included) and probe: ok, failed, inconclusive, from raw rows and packed ones."""
+    o, t, a, c = tables.observations.c, tables.targets.c, tables.answers.c, tables.packs.c
     hour = (o.at - o.at % HOUR).label("hour")
     query = (
         sa.select(hour, t.project_id, t.probe, a.verdict, sa.func.count())
@@ -161,11 +165,17 @@ def _raw_counts(connection: Connection, since: int) -> dict[tuple[int, ...], tup
         .join(tables.answers, a.id == o.answer_id)
         .group_by(hour, t.project_id, t.probe, a.verdict)
     )
-    counts: dict[tuple[int, ...], list[int]] = {}
-    for start, project_id, probe, verdict, count in connection.execute(query):
+    packed = (
+        sa.select(c.start, t.project_id, t.probe, sa.literal("ok"), sa.func.sum(c.count))
+        .join_from(tables.packs, tables.targets, t.id == c.target_id)
+        .where(c.start >= since)
+        .group_by(c.start, t.project_id, t.probe)
+    )
+    found: dict[tuple[int, ...], list[int]] = {}
+    for start, project_id, probe, verdict, count in (*connection.execute(query), *connection.execute(packed)):
         for owner in {project_id, FLEET}:
-            counts.setdefault((start, owner, probe), [0, 0, 0])[("ok", "failed", "inconclusive").index(verdict)] += count
-    return {place: tuple(count) for place, count in counts.items()}
+            found.setdefault((start, owner, probe), [0, 0, 0])[("ok", "failed", "inconclusive").index(verdict)] += int(count)
+    return {place: tuple(count) for place, count in found.items()}
 
 
 def _bucket_counts(connection: Connection, table: Table, since: int, width: int) -> dict[tuple[int, ...], tuple[int, ...]]:
@@ -193,11 +203,15 @@ class RetentionPolicy(Protocol):
 
     @property
     def minutes(self) -> timedelta:
-        """Buckets finer than an hour, what the headers said of limits, schedule lag."""
+        """Minute buckets."""
+
+    @property
+    def quarters(self) -> timedelta:
+        """Quarter-hour buckets; never for a shorter time than minutes."""
 
     @property
     def hours(self) -> timedelta:
-        """Hour buckets and what probing used."""
+        """Hour buckets, what the headers said of limits, schedule lag. What is counted by the day is kept for ever."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,44 +231,75 @@ _PRUNED = "pruned_before"
 
 
 def prune(engine: Engine, now: datetime, policy: RetentionPolicy, slices: int = 100) -> Pruned:
-    """Forget what is older than `policy`, at most `slices` short transactions of it. Transitions stay for ever."""
-    rows = 0
-    meta.put(engine, _PRUNED, str(to_ms(now - min(policy.observations, policy.failures, policy.minutes, policy.hours))))
+    """Pack the good answers of hours that are over, shorten what is kept of their latencies, and forget what is older than
+    `policy`: at most `slices` short transactions of it, between which others write. Transitions and days stay for ever.
+    """
+    before = _horizons(now, policy)
+    with writing(engine) as connection:
+        meta.write(connection, _PRUNED, str(max(before.values())))
+        grains.keep(connection, {grain: before[name] for grain, name in _KEPT.items()})
     partitions.keep(engine, now, max(policy.observations, policy.failures))
-    for statement in _old(engine, now, policy):
-        while True:
+    good, slices = _forget(engine, [_before(tables.observations, "at", before["observations"], tables.GOOD)], slices)
+    slices = packs.fold_due(engine, now, slices)
+    slices = counts.close(engine, now, slices)
+    slices = limits.thin(engine, before["hours"], before["quarters"], slices)
+    others, slices = _forget(engine, _old(engine, before), slices)
+    return Pruned(good + others, finished=slices > 0)
+
+
+def _forget(engine: Engine, some: Iterable[Select[Any]], slices: int) -> tuple[int, int]:
+    """Forget what these find, one after the other until they find no more, in at most `slices` transactions: how many rows went,
+    and how many transactions are left; none where something may be left too.
+    """
+    rows = 0
+    for old in some:
+        gone = _SLICE
+        while gone == _SLICE:
             if slices <= 0:
-                return Pruned(rows, finished=False)
+                return rows, 0
+            with reading(engine) as connection:
+                if connection.execute(old.limit(1)).first() is None:
+                    break  # without the lock that those wait for who write
+            began = time.monotonic()
             with writing(engine) as connection:
-                gone = connection.execute(statement).rowcount
-            slices -= gone > 0
+                gone = connection.execute(_deleting(old.limit(_SLICE))).rowcount
+            slices -= 1
             rows += gone
-            if gone < _SLICE:
-                break
-    return Pruned(rows, finished=True)
+            breathe(began)
+    return rows, slices
 
 
-def _old(engine: Engine, now: datetime, policy: RetentionPolicy) -> Iterator[sa.Delete]:
-    """Statements that each forget one slice; to be repeated until they find less."""
-    successes, failures, minutes, hours = (
-        to_ms(now - kept) for kept in (policy.observations, policy.failures, policy.minutes, policy.hours)
-    )
-    for grain, before in ((MINUTE, minutes), (QUARTER, minutes), (HOUR, hours)):
-        yield _before(tables.buckets[grain], "start", before)
-        yield _before(tables.failures[grain], "start", before)
-    yield _before(tables.observations, "at", failures, tables.NOTABLE)
+_KEPT = {MINUTE: "minutes", QUARTER: "quarters", HOUR: "hours"}
+
+
+def _horizons(now: datetime, policy: RetentionPolicy) -> dict[str, int]:
+    """The moment before which all of a kind is old."""
+    kept = {name: getattr(policy, name) for name in ("observations", "failures", "minutes", "hours")}
+    kept["quarters"] = max(policy.quarters, policy.minutes)
+    return {name: to_ms(now - length) for name, length in kept.items()}
+
+
+def _old(engine: Engine, before: Mapping[str, int]) -> Iterator[Select[Any]]:
+    """The keys of what is to be forgotten, table by table."""
+    for grain, name in _KEPT.items():
+        yield _before(tables.buckets[grain], "start", before[name])
+        yield _before(tables.failures[grain], "start", before[name])
+    yield _before(tables.observations, "at", before["failures"], tables.NOTABLE)
+    yield _before(tables.packs, "start", before["observations"] - HOUR + 1)
     for some in _slices(engine, tables.targets):
-        yield _before_of(tables.observations, "at", successes, some, tables.observations.c.notable == 0)
-        yield _before_of(tables.limit_buckets, "start", minutes, some)
-    for some in _slices(engine, tables.projects):
-        yield _before_of(tables.probe_use, "day", hours, some)
-    yield _before(tables.lag_history, "start", minutes)
-    yield _before(tables.heartbeats, "at", minutes)
+        yield _before_of(tables.limit_buckets, "start", before["hours"], some)
+    yield _before(tables.lag_history, "start", before["hours"])
+    yield _before(tables.heartbeats, "at", before["hours"])
 
 
-def _before(table: Table, column: str, before: int, *only: sa.ColumnElement[bool]) -> sa.Delete:
-    key = list(table.primary_key)
-    old = sa.select(*key).where(table.c[column] < before, *only).limit(_SLICE)
+def _before(table: Table, column: str, before: int, *only: sa.ColumnElement[bool]) -> Select[Any]:
+    return sa.select(*table.primary_key).where(table.c[column] < before, *only)
+
+
+def _deleting(old: Select[Any]) -> sa.Delete:
+    """Forget the rows with these keys."""
+    key = list(old.selected_columns)
+    (table,) = {column.table for column in key}
     return sa.delete(table).where(sa.tuple_(*key).in_(old))
 
 
@@ -267,8 +312,7 @@ def _slices(engine: Engine, owners: Table) -> Iterator[sa.Select[int]]:
         yield sa.select(number).where(number.between(found[first], found[min(first + _OWNERS, len(found)) - 1]))
 
 
-def _before_of(table: Table, column: str, before: int, owners: sa.Select[int], *only: sa.ColumnElement[bool]) -> sa.Delete:
-    """The same for tables that lie by target or project: the oldest rows of each are sought by themselves."""
+def _before_of(table: Table, column: str, before: int, owners: sa.Select[int]) -> Select[Any]:
+    """The same for tables that lie by target: the oldest rows of each are sought by themselves."""
     key = list(table.primary_key)
-    old = sa.select(*key).where(key[0].in_(owners), table.c[column] < before, *only).limit(_SLICE)
-    return sa.delete(table).where(sa.tuple_(*key).in_(old))
+    return sa.select(*key).where(key[0].in_(owners), table.c[column] < before)

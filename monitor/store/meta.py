@@ -28,7 +28,12 @@ def read(connection: Connection, key: str) -> str | None:
 def put(engine: Engine, key: str, value: str) -> None:
     """Store `value` under `key`."""
     with writing(engine) as connection:
-        dialect.upsert(engine, meta, put=["value"]).run(connection, [(key, value)])
+        write(connection, key, value)
+
+
+def write(connection: Connection, key: str, value: str) -> None:
+    """The same within a transaction."""
+    dialect.upsert(connection.engine, meta, put=["value"]).run(connection, [(key, value)])
 
 
 def salt(engine: Engine) -> bytes:

@@ -46,6 +46,8 @@ def keep(engine: Engine, now: datetime, keep_for: timedelta) -> int:
 
 def make(connection: Connection, months: Iterable[datetime]) -> None:
     """Give these months, each named by its first moment, a partition of their own, with the rows that came before it."""
+    # Whoever inserts waits here, and not when its row has been sent to the rest already, which then may not take it any more.
+    connection.exec_driver_sql("LOCK TABLE observations IN SHARE ROW EXCLUSIVE MODE")
     for month in months:
         name, start, end = _name(month), to_ms(month), to_ms(_next(month))
         connection.exec_driver_sql(f"LOCK TABLE {REST} IN ACCESS EXCLUSIVE MODE")

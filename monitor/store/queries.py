@@ -14,6 +14,7 @@ from monitor.store.changes import page as change_page
 from monitor.store.covering import Covering, covering
 from monitor.store.current import asked_of, data_version, effective_config, heartbeat, keys, targets
 from monitor.store.deadlines import calendar as deadlines
+from monitor.store.evidence import observation, observations
 from monitor.store.fleet import fleet, project
 from monitor.store.history import (
     check_counts,
@@ -22,8 +23,6 @@ from monitor.store.history import (
     latency_trend,
     limits_history,
     limits_now,
-    observation,
-    observations,
     probe_cost,
     rate_limit_trend,
     transitions,

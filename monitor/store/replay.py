@@ -1,6 +1,8 @@
 """What a replay reads: stored observations in the order of time, with as much of each as health and incidents are made of."""
 
 from collections.abc import Collection, Iterator
+from operator import itemgetter
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Engine
@@ -10,7 +12,7 @@ from monitor.domain.inventory import Target
 from monitor.domain.observation import Observation, Verdict
 from monitor.domain.taxonomy import Scope
 from monitor.domain.timeline import Window, from_ms, to_ms
-from monitor.store import codec, tables
+from monitor.store import codec, packs, tables
 from monitor.store.engine import reading
 from monitor.store.register import target_of
 from monitor.store.tables import HOUR
@@ -27,7 +29,7 @@ def fleet(engine: Engine) -> Fleet:
 def stored(engine: Engine, window: Window, projects: Collection[str] | None = None) -> Iterator[Observation]:
     """The raw observations of the window, oldest first, with as much of each as health and incidents are made of.
 
-    Good ones are kept for two weeks, bad ones for much longer (`[monitor.retention]`): further back there is nothing but
+    Good ones are kept for ten days, bad ones for much longer (`[monitor.retention]`): further back there is nothing but
     failures, and a replay of it is worth nothing.
     """
     t, p = tables.targets.c, tables.projects.c
@@ -53,19 +55,24 @@ def _part(engine: Engine, known: dict[int, Target], since: int, until: int, proj
         sa.select(o.target_id, o.at, a.verdict, a.failure, a.scope, a.hint, a.finding)
         .join_from(tables.observations, tables.answers, a.id == o.answer_id)
         .where(o.target_id.in_(wanted), o.at >= since, o.at < until)
-        .order_by(o.at, o.target_id)
     )
     with reading(engine) as connection:
-        return [
-            Observation(
-                known[row.target_id],
-                from_ms(row.at),
-                Verdict(row.verdict),
-                failure=codec.kind_of(row.failure),
-                scope=Scope(row.scope) if row.scope else None,
-                hint=row.hint,
-                finding=row.finding,
-            )
-            for row in connection.execute(query)
-            if row.target_id in known  # a target may be new since they were read
-        ]
+        rows: list[tuple[Any, ...]] = [tuple(row) for row in connection.execute(query)]
+        packed = list(packs.answers(connection, since, until, None if projects is None else wanted))
+        numbers = sorted({one.answer_id for one in packed})
+        good = sa.select(a.id, a.verdict, a.failure, a.scope, a.hint, a.finding).where(a.id.in_(numbers))
+        said = {number: rest for number, *rest in connection.execute(good)}
+    rows += [(one.target_id, one.at, *said[one.answer_id]) for one in packed]
+    return [
+        Observation(
+            known[number],
+            from_ms(at),
+            Verdict(verdict),
+            failure=codec.kind_of(failure),
+            scope=Scope(scope) if scope else None,
+            hint=hint,
+            finding=finding,
+        )
+        for number, at, verdict, failure, scope, hint, finding in sorted(rows, key=itemgetter(1, 0))
+        if number in known  # a target may be new since they were read
+    ]

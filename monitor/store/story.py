@@ -3,7 +3,8 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import pairwise, zip_longest
+from itertools import groupby, pairwise
+from operator import itemgetter
 from typing import Any
 
 import sqlalchemy as sa
@@ -16,7 +17,7 @@ from monitor.domain.incidents import Event, EventKind, Incident
 from monitor.domain.observation import Verdict
 from monitor.domain.story import Run, Turn
 from monitor.domain.timeline import Window, from_ms, to_ms
-from monitor.store import codec, tables
+from monitor.store import codec, packs, tables
 from monitor.store.freeze import hit_by
 from monitor.store.register import target_of
 
@@ -77,41 +78,20 @@ def _first_hit(numbered: Sequence[tuple[int, Turn]], evidence: Mapping[str, Any]
 def _runs(connection: Connection, incident: Incident, window: Window, numbers: Sequence[int]) -> Iterator[Run]:
     """Each change of what these checks said, with how often it was said on end."""
     o, a, t, p = tables.observations.c, tables.answers.c, tables.targets.c, tables.projects.c
-    end = min(window.end, incident.first_bad_at + _LONGEST)
-    seen = (
-        sa.select(
-            o.target_id,
-            o.at,
-            o.answer_id,
-            sa.func.lag(o.answer_id).over(partition_by=o.target_id, order_by=o.at).label("before"),
-            sa.func.lag(o.at).over(partition_by=o.target_id, order_by=o.at).label("at_before"),
-            sa.func.row_number().over(partition_by=o.target_id, order_by=o.at).label("number"),
-        )
-        .where(o.target_id.in_(numbers), o.at >= to_ms(window.start), o.at < to_ms(end))
-        .subquery()
-    )
-    whole = sa.select(seen.c.target_id, sa.func.count(), sa.func.max(seen.c.at)).group_by(seen.c.target_id)
-    ends = {number: (count, last) for number, count, last in connection.execute(whole)}
-    changed = (
-        sa.select(seen, a.verdict, a.failure, a.status, a.message, p.name, t.probe, t.key, t.model, t.host)
-        .join(tables.answers, a.id == seen.c.answer_id)
-        .join(tables.targets, t.id == seen.c.target_id)
-        .outerjoin(tables.projects, p.id == t.project_id)
-        .where(sa.or_(seen.c.before.is_(None), seen.c.before != seen.c.answer_id))
-        .order_by(seen.c.target_id, seen.c.number)
-        .limit(_MOST_CHANGES)
-    )
-    rows = connection.execute(changed).all()
-    for row, following in zip_longest(rows, rows[1:]):
-        goes_on = following is not None and following.target_id == row.target_id
-        past, last = (following.number, following.at_before) if following is not None and goes_on else _end(*ends[row.target_id])
-        said = {"failure": row.failure, "status": row.status, "message": row.message}
-        target = target_of(row.name, row.probe, row.key, row.model, row.host)
-        yield Run(target, from_ms(row.at), from_ms(last), past - row.number, row.verdict == Verdict.OK.value, said)
-
-
-def _end(count: int, last: int) -> tuple[int, int]:
-    return count + 1, last
+    start, end = to_ms(window.start), to_ms(min(window.end, incident.first_bad_at + _LONGEST))
+    raw = sa.select(o.target_id, o.at, o.answer_id).where(o.target_id.in_(numbers), o.at >= start, o.at < end)
+    rows: list[tuple[int, int, int]] = [(number, at, answer_id) for number, at, answer_id in connection.execute(raw)]
+    rows += [(one.target_id, one.at, one.answer_id) for one in packs.answers(connection, start, end, numbers)]
+    alike = [(place, list(some)) for place, some in groupby(sorted(rows), key=itemgetter(0, 2))][:_MOST_CHANGES]
+    places = sa.select(t.id, p.name, t.probe, t.key, t.model, t.host).select_from(tables.targets)
+    places = places.outerjoin(tables.projects, p.id == t.project_id).where(t.id.in_(numbers))
+    targets = {number: target_of(*rest) for number, *rest in connection.execute(places)}
+    answers = sorted({answer_id for (_, answer_id), _ in alike})
+    said = {row.id: row for row in connection.execute(sa.select(tables.answers).where(a.id.in_(answers)))}
+    for (number, answer_id), some in alike:
+        row = said[answer_id]
+        facts = {"failure": row.failure, "status": row.status, "message": row.message}
+        yield Run(targets[number], from_ms(some[0][1]), from_ms(some[-1][1]), len(some), row.verdict == Verdict.OK.value, facts)
 
 
 def _configured(connection: Connection, incident: Incident, window: Window) -> Iterator[Event]:

@@ -11,7 +11,8 @@ from monitor.store import tables
 from monitor.store.dialect import Int
 from monitor.store.engine import reading
 from monitor.store.frames import frame
-from monitor.store.tables import FLEET, HOUR, MINUTE, QUARTER
+from monitor.store.grains import fewest
+from monitor.store.tables import DAY, FLEET, HOUR, MINUTE, QUARTER
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,11 +24,13 @@ def strips(engine: Engine, window: Window, cells: int = 48, projects: Collection
     """Per project (of those named, or of all) and cell of the window: `project, cell, ok, failed, inconclusive, failure`.
 
     `cell` counts from 0 at the window's start; `failure` is the commonest kind of the cell or None. Cells without data have no
-    row. Cells are made of whole quarter hours (minutes where they are shorter), so their edges are true to a quarter hour.
+    row. Cells are made of whole quarter hours (minutes where they are shorter), so their edges are true to a quarter hour; where
+    the window is longer than the two weeks for which that many can be read, to an hour or a day.
     """
     with reading(engine) as connection:
         names = _names(connection, projects)
-        counts, causes = _asked(window, cells, None if projects is None else list(names))
+        grain = _grain(connection, window, cells)
+        counts, causes = _asked(window, cells, grain, None if projects is None else list(names))
         commonest = {(number, cell): failure for number, cell, failure in connection.execute(causes)}
         rows = [
             (names[number], cell, *rest, commonest.get((number, cell)))
@@ -45,12 +48,19 @@ def _names(connection: Connection, projects: Collection[str] | None) -> dict[int
     return dict(connection.execute(query).all())
 
 
-def _asked(window: Window, cells: int, numbers: list[int] | None) -> tuple[sa.Select[Any], sa.Select[Any]]:
+def _grain(connection: Connection, window: Window, cells: int) -> int:
+    """The widest buckets that fill each cell, else quarter hours (minutes where cells are shorter); wider ones where those are too
+    many, or are no longer kept.
+    """
+    width = to_ms(window.end) - to_ms(window.start)
+    shortest = QUARTER if width >= QUARTER * cells else MINUTE
+    fitting = next((grain for grain in (DAY, HOUR) if width % (grain * cells) == 0), shortest)
+    return fewest(connection, window, fitting)
+
+
+def _asked(window: Window, cells: int, grain: int, numbers: list[int] | None) -> tuple[sa.Select[Any], sa.Select[Any]]:
     """The queries for the counts of each cell, and for the kinds of failure of each, the commonest last."""
     start, width = to_ms(window.start), to_ms(window.end) - to_ms(window.start)
-    grain = next(
-        (grain for grain in (HOUR, QUARTER) if width % (grain * cells) == 0), QUARTER if width >= QUARTER * cells else MINUTE
-    )
     counted, failed = tables.buckets[grain], tables.failures[grain]
 
     def cell(column: ColumnElement[int]) -> ColumnElement[int]:

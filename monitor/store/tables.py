@@ -3,6 +3,7 @@
     projects ─► keys               what is configured, and was: a key that is rotated leaves its row behind
         └─────► targets ─► target_states        what each check last answered, and the health folded from it
                    └─────► observations ─► answers      one row per answer; what many answers share is stored once
+                   └─────► packs ─► answers             the good ones, an hour of a target in one row, once it is over
                    └─────► transitions, limit_buckets
     minute/quarter/hour/day_buckets, *_failures     counts per project and probe, written with the raw rows
     incidents ─► incident_projects, incident_events, incident_evidence      with names, not rows: they outlive both
@@ -143,9 +144,22 @@ NOTABLE = observations.c.notable == sa.literal_column("1")
 Index("ix_observations_notable", observations.c.at, sqlite_where=NOTABLE, postgresql_where=NOTABLE)
 _HAS_REQUEST_ID = observations.c.request_id.is_not(None)
 Index("ix_observations_request", observations.c.request_id, sqlite_where=_HAS_REQUEST_ID, postgresql_where=_HAS_REQUEST_ID)
+GOOD = observations.c.notable == sa.literal_column("0")
+Index("ix_observations_good", observations.c.at, sqlite_where=GOOD, postgresql_where=GOOD)
 """`notable` is 1 where an answer was not simply good; only then are `request_id` and `evidence` (JSON: retry_after, hit, limits,
-tokens, body) kept. The indexes hold the notable rows alone, so they cost nothing while all is well.
+tokens, body) kept, and it stays a row of its own. Good ones are rows for an hour or two, until `packs` takes them; the last index
+finds those that are due.
 """
+
+packs = _clustered(
+    "packs",
+    _key("start"),
+    _key("target_id"),
+    _key("answer_id"),
+    Column("count", Int, nullable=False),
+    Column("data", Blob, nullable=False),
+)
+"""The good answers of a target in an hour that is over, as `packing` writes them: a tenth of the bytes of rows."""
 
 target_states = _clustered(
     "target_states",

@@ -18,6 +18,8 @@ WINDOWS = {
     "24h": timedelta(hours=24),
     "7d": timedelta(days=7),
     "30d": timedelta(days=30),
+    "90d": timedelta(days=90),
+    "13mo": timedelta(days=396),
 }
 DEFAULT_WINDOW = "24h"
 _KEPT = "kept."
@@ -85,9 +87,25 @@ def window_name() -> str:
 
 
 def window(now: datetime) -> Window:
-    """The chosen window, ending with this minute."""
+    """The chosen window, ending with this minute; a longer one with this quarter of an hour, hour or day (UTC)."""
     length = WINDOWS[window_name()]
-    return Window.last(length, now, timedelta(minutes=15) if length > timedelta(hours=6) else timedelta(minutes=1))
+    return Window.last(length, now, grain(length))
+
+
+_GRAINS = (timedelta(minutes=1), timedelta(minutes=15), timedelta(hours=1), timedelta(days=1))
+
+
+def grain(length: timedelta, most: int = 200) -> timedelta:
+    """The finest width of which the length has at most so many; days, where it has more of all."""
+    return next((width for width in _GRAINS if length / width <= most), _GRAINS[-1])
+
+
+def cells(window: Window, most: int = 48, buckets: int = 200) -> int:
+    """How many cells a strip over the window has: at most so many, each of the same whole number of minutes, quarters of an hour,
+    hours or days, of which about `buckets` are read for each project and probe.
+    """
+    parts = round(window.length / grain(window.length, buckets))
+    return next(count for count in range(min(most, parts), 0, -1) if parts % count == 0)
 
 
 def choice(

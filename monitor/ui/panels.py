@@ -17,7 +17,7 @@ from monitor.domain.observation import Observation, RateLimitHit, Verdict
 from monitor.domain.taxonomy import FailureKind, Scope
 from monitor.domain.timeline import Window, to_ms
 from monitor.store.queries import KeyStatus, ProjectStatus, TargetStatus
-from monitor.ui import blocks, data, incidents
+from monitor.ui import blocks, data, filters, incidents
 from monitor.ui.blocks import dash, lamp
 from monitor.ui.format import (
     MISSING,
@@ -53,7 +53,7 @@ WHY_FLAGGED = {
 
 def project_strip(name: str, window: Window, zone: tzinfo) -> None:
     """What happened in the window, one project wide."""
-    cells = 96
+    cells = filters.cells(window, 96, 1_000)
     found = blocks.strips(data.strips(window, [name], cells), window, zone, cells, css="tall")
     form = "%H:%M" if window.length.days <= 1 else "%d %b %H:%M"
     ends = "".join(

@@ -85,7 +85,8 @@ def draw_table() -> None:
     name, window = filters.window_name(), filters.window(now)
 
     def table() -> str:
-        strips = blocks.strips(data.strips(window, [project.name for project in shown]), window, zone)
+        cells = filters.cells(window)
+        strips = blocks.strips(data.strips(window, [project.name for project in shown], cells), window, zone, cells)
         return blocks.fleet_table(shown, strips, name, now, zone, silent=silent)
 
     key = (search, owner, environment, only_ill, order, part.start, name, zone_name(zone), silent)

@@ -83,7 +83,7 @@ named = inspected()
 if frame.empty:
     blocks.empty(
         "No answer fits.",
-        "Choose a longer window above or fewer filters. Good answers are kept for 14 days "
+        "Choose a longer window above or fewer filters. Good answers are kept for ten days "
         "unless <code>monitor.toml</code> says otherwise.",
     )
 else:

@@ -9,15 +9,26 @@ from typing import Any
 
 import psycopg
 
+from monitor.domain.inventory import Target
+from monitor.domain.observation import Observation
+from monitor.domain.timeline import to_ms
 from monitor.store.engine import open_engine
 from monitor.store.record import Writer
-from tests.benchmarks.store import BATCH, NOW, ROUNDS, batches_of, fleet, minute, raw_rows, spent
+from tests.benchmarks.store import BATCH, NOW, ROUNDS, batches_of, fleet, minute, spent
 from tests.postgres import MISSING, Server, server_or_none
 
 _RAW = (
     "CREATE TABLE bare (target bigint, at bigint, answer bigint, notable bigint, latency bigint, processing bigint,"
     " request_id text, evidence text, PRIMARY KEY (target, at))"
 )
+
+
+def raw_rows(batch: list[Observation], numbers: dict[Target, int]) -> list[tuple[Any, ...]]:
+    """The same observations as the rows that `bare` writes."""
+    return [
+        (numbers[one.target], to_ms(one.at), 1, int(one.failure is not None), int((one.latency_ms or 0) * 1000), None, None, None)
+        for one in batch
+    ]
 
 
 def bare(server: Server, name: str, rounds: list[list[tuple[Any, ...]]]) -> float:

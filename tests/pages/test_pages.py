@@ -262,7 +262,7 @@ def test_the_monitor_page_tells_what_probing_costs(visit: Visit, store: Store) -
 
 
 @pytest.mark.parametrize("name", PAGES)
-@pytest.mark.parametrize("window", ["1h", "30d"])
+@pytest.mark.parametrize("window", ["1h", "30d", "13mo"])
 def test_a_month_can_be_looked_at(visit: Visit, store: Store, name: str, window: str) -> None:
     store.fill(answer=burning, length=timedelta(days=31), step=timedelta(hours=12)).beat()
     assert "poller running" in visit(name, window=window).text

@@ -119,6 +119,7 @@ class Keep:
     observations: timedelta = timedelta(days=1)
     failures: timedelta = timedelta(days=3)
     minutes: timedelta = timedelta(days=2)
+    quarters: timedelta = timedelta(days=2)
     hours: timedelta = timedelta(days=10)
 
 

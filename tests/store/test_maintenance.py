@@ -14,6 +14,7 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.domain.timeline import Window
+from monitor.store import limits as store_limits
 from monitor.store import maintenance, queries, tables
 from monitor.store.engine import Problem, StoreError, open_engine, reading, writing
 from monitor.store.lock import WriterLock
@@ -134,6 +135,7 @@ def test_pages_see_whole_batches_only_while_the_poller_writes(store: Store) -> N
         store.writer.record(story("ok*4 401 401 429", every="1s", start=START + number * span("1m")), START)
 
     seen = []
+    write(-1)  # the thread may begin later than we look
     with meanwhile(write):
         for _ in range(25):
             counts = queries.check_counts(store.pages, ALWAYS, span("1h"))
@@ -293,7 +295,8 @@ def test_each_kind_of_history_is_kept_for_its_own_time(store: Store) -> None:
     for day in range(12):
         at = START - day * span("1d")
         store.writer.record([answer("ok", at=at, limits=limits(5)), answer("429", at=at + span("1s"))], at)
-    assert maintenance.prune(store.engine, START + span("1s"), Keep()).finished
+    keep = Keep(observations=span("23h"))  # packed answers go when all of their hour is old
+    assert maintenance.prune(store.engine, START + span("1s"), keep).finished
     seen = queries.observations(store.pages, ALWAYS)
     ages = sorted({(row.verdict, round((START - row.at) / span("1d"))) for row in seen.itertuples()})
     assert ages == [("failed", 0), ("failed", 1), ("failed", 2), ("failed", 3), ("ok", 0)]
@@ -305,8 +308,8 @@ def test_each_kind_of_history_is_kept_for_its_own_time(store: Store) -> None:
     assert rows(store, "minute_failures", "hour_failures", "limit_buckets", "probe_use") == {
         "minute_failures": 4,
         "hour_failures": 20,
-        "limit_buckets": 2,
-        "probe_use": 10,
+        "limit_buckets": 10,
+        "probe_use": 12,
     }
     assert maintenance.check(store.engine) == []
 
@@ -363,7 +366,7 @@ def test_pruning_and_recording_at_once_hinder_neither(store: Store, tmp_path: Pa
 
     other = open_engine(store.url)
     with meanwhile(write):
-        while not maintenance.prune(other, START, Keep(), slices=1).finished:
+        while not maintenance.prune(other, START, Keep(), slices=5).finished:
             pass
     other.dispose()
     with reading(store.pages) as connection:
@@ -372,6 +375,46 @@ def test_pruning_and_recording_at_once_hinder_neither(store: Store, tmp_path: Pa
         gone = sa.select(sa.func.count()).where(tables.observations.c.at < 1000 * int((START - span("1d")).timestamp()))
         assert connection.execute(gone).scalar_one() == 0
     assert maintenance.check(store.engine) == []
+
+
+def test_limits_are_kept_by_the_hour_after_a_week_with_the_least_that_remained(store: Store) -> None:
+    store.writer.sync_inventory(inventory("checkout"), START)
+    told = [(5, 70), (0, 90), (25, 30), (55, None), (65, 20), (125, 10)]
+    for minutes, remaining in told:
+        at = START + minutes * span("1m")
+        store.writer.record([answer("ok", at=at, limits=limits(remaining, 100 if minutes else None))], at)
+
+    def kept() -> list[tuple[str, float | None, float | None]]:
+        found = queries.limits_history(store.pages, Window(START - span("1h"), START + span("5h")), span("5m"), "checkout")
+        cells = found[["start", "limit", "remaining"]].astype(object).where(found.notna(), None)
+        return [(f"{at:%H:%M}", limit, remaining) for at, limit, remaining in cells.itertuples(index=False)]
+
+    keep = Keep(hours=span("30d"))
+    maintenance.prune(store.engine, START + span("2d") + span("90m"), keep)
+    assert kept() == [("12:00", 100, 30), ("13:05", 100, 20), ("14:05", 100, 10)]
+    late = START + span("7m")
+    store.writer.record([answer("ok", at=late, limits=limits(3))], late)
+    assert maintenance.prune(store.engine, START + span("2d") + span("3h"), keep).finished
+    assert kept() == [("12:00", 100, 30), ("12:05", 100, 3), ("13:00", 100, 20), ("14:00", 100, 10)]
+    assert maintenance.prune(store.engine, START + span("9d"), keep) == maintenance.Pruned(0, finished=True)
+
+
+def test_limits_of_many_targets_are_put_together_some_at_a_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_limits, "_TOGETHER", 40)
+    known = inventory("a", "b", "c")
+    store.writer.sync_inventory(known, START)
+    for hour in range(20):
+        at = START + hour * span("1h")
+        told = [
+            answer("ok", check.target, at + minutes * span("1m"), limits=limits(9)) for check in known.checks for minutes in (6, 11)
+        ]
+        store.writer.record(told, at)
+    end = START + span("3d")
+    runs = 1
+    while not maintenance.prune(store.engine, end, Keep(), slices=2).finished:
+        runs += 1
+    assert runs > 5
+    assert rows(store, "limit_buckets") == {"limit_buckets": 20 * len(known.checks)}
 
 
 @files_only

@@ -1,6 +1,8 @@
 """Latency sketches."""
 
 import math
+import random
+from collections.abc import Callable
 
 import pytest
 from hypothesis import given, settings
@@ -33,6 +35,9 @@ def test_compacting_changes_no_answer_and_never_grows(values: list[float]) -> No
     assert percentiles(compact(loose), (0.1, 0.5, 0.9)) == percentiles(loose, (0.1, 0.5, 0.9))
     assert len(compact(loose)) <= len(loose)
     assert compact(compact(loose)) == compact(loose)
+    more = compact(loose) + loose + compact(loose)  # blocks and entries in any order
+    assert percentiles(more, (0.1, 0.5, 0.9)) == percentiles(loose * 3, (0.1, 0.5, 0.9))
+    assert compact(more) == compact(loose * 3)
 
 
 def test_a_million_values_stay_small() -> None:
@@ -52,7 +57,42 @@ def test_an_empty_sketch_knows_no_percentile() -> None:
     assert percentiles(b"", [0.5, 0.9]) == [None, None]
 
 
-def test_every_count_can_be_said_and_the_table_fills_its_seven_bits() -> None:
-    assert len(COUNTS) == 128
+def test_every_count_can_be_said_and_the_table_fits_its_seven_bits() -> None:
+    assert len(COUNTS) == 127  # and one that says that a block begins
     assert list(COUNTS) == sorted(set(COUNTS))
     assert value_of(bin_of(1000.0)) == pytest.approx(1000, rel=0.02)
+
+
+KINDS: dict[str, Callable[[random.Random], float]] = {
+    "lognormal": lambda dice: dice.lognormvariate(5, 0.4),
+    "uniform": lambda dice: dice.uniform(1, 2000),
+    "two humps": lambda dice: dice.gauss(90, 4) if dice.random() < 0.7 else dice.gauss(2500, 300),
+    "a long tail": lambda dice: 50 * dice.paretovariate(1.3),
+    "always the same": lambda _: 133.7,
+    "time-outs among good ones": lambda dice: 10_000.0 if dice.random() < 0.02 else dice.expovariate(1 / 120) + 20,
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("size", [1, 7, 60, 300, 7200])
+def test_every_kind_of_latencies_is_told_within_two_percent_from_few_bytes(kind: str, size: int) -> None:
+    dice = random.Random(size)
+    values = [min(40_000_000, max(0.2, KINDS[kind](dice))) for _ in range(size)]
+    parts = [values[first : first + 60] for first in range(0, size, 60)]
+    held = compact(b"".join(sketch(part) for part in parts))
+    for fraction, found in zip((0.5, 0.95, 0.99), percentiles(held, (0.5, 0.95, 0.99)), strict=True):
+        exact = sorted(values)[max(math.ceil(fraction * size - 1e-9), 1) - 1]
+        assert found == pytest.approx(exact, rel=0.02)
+    assert len(held) <= 2 * size
+
+
+def test_a_day_of_a_project_takes_a_hundred_and_a_half_bytes() -> None:
+    dice = random.Random(1)
+    assert len(sketch([dice.lognormvariate(5, 0.4) for _ in range(7200)])) < 150
+    assert len(sketch([dice.lognormvariate(5, 0.4) for _ in range(300)])) < 70
+
+
+@given(st.lists(st.integers(0, 511), max_size=300))
+def test_no_run_of_bins_is_too_long_for_a_block(bins: list[int]) -> None:
+    loose = b"".join(ONE[index] for index in bins)
+    assert percentiles(compact(loose), (0.01, 0.5, 1)) == percentiles(loose, (0.01, 0.5, 1))

@@ -1,0 +1,98 @@
+"""What pages ask of two thousand projects: after a month and after thirteen, of windows from an hour to all of it.
+
+The stores are made by the real write path and the real retention, and kept in `data/bench`: the first run takes some ten minutes.
+"""
+
+import statistics
+import time
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import Engine
+
+from monitor.domain.timeline import Window
+from monitor.store import incidents, queries, slo
+from monitor.store.engine import open_engine
+from monitor.store.status import EvidenceFilter
+from monitor.ui import data, filters
+from tests.benchmarks import fleets
+
+PROJECTS = 2_000
+MONTH, YEAR = 30, 396
+ONE = "project-0042"
+SAME = "24h", "7d", "30d"
+"""Windows that both stores hold."""
+ROUNDS = 9
+
+Question = Callable[[], Any]
+
+
+def questions(engine: Engine, now: datetime, name: str) -> dict[str, dict[str, Question]]:
+    """By page, what it asks when the window of that name is chosen."""
+    window = Window.last(filters.WINDOWS[name], now, filters.grain(filters.WINDOWS[name]))
+    bars, points = data.bars(window), data.points(window)
+    shown = [project.name for project in queries.fleet(engine, now)[:50]]
+    return {
+        "overview": {
+            "fleet": lambda: queries.fleet(engine, now),
+            "open_incidents": lambda: queries.open_incidents(engine),
+            "strips": lambda: queries.strips(engine, window, filters.cells(window), shown),
+        },
+        "project": {
+            "project": lambda: queries.project(engine, ONE, now),
+            "targets": lambda: queries.targets(engine, now, ONE),
+            "strip": lambda: queries.strips(engine, window, filters.cells(window, 96, 1_000), [ONE]),
+            "failures": lambda: queries.failure_trend(engine, window, bars, ONE),
+            "latency": lambda: queries.latency_trend(engine, window, points, ONE),
+            "limits": lambda: queries.limits_history(engine, window, points, ONE),
+            "transitions": lambda: queries.transitions(engine, window, ONE),
+            "observations": lambda: queries.observations(engine, window, EvidenceFilter(project=ONE), 20),
+            "levels": lambda: [slo.levels(engine, Window.last(timedelta(days=days), now), ONE) for days in slo.DAYS],
+        },
+        "trends": {
+            "failures": lambda: queries.failure_trend(engine, window, bars),
+            "checks": lambda: queries.check_counts(engine, window, bars),
+            "latency": lambda: queries.latency_trend(engine, window, points),
+            "rate_limits": lambda: queries.rate_limit_trend(engine, window, bars, ONE),
+            "incidents": lambda: incidents.find(engine, since=window.start),
+        },
+    }
+
+
+def cost(question: Question) -> float:
+    """Milliseconds of processor time, warm: the database works in this process."""
+    question()
+    times = []
+    for _ in range(ROUNDS):
+        began = time.process_time()
+        question()
+        times.append(time.process_time() - began)
+    return statistics.median(times) * 1000
+
+
+def asked(engine: Engine, now: datetime, window: str) -> dict[str, dict[str, float]]:
+    """By page and question."""
+    pages = questions(engine, now, window)
+    return {page: {name: cost(question) for name, question in asked.items()} for page, asked in pages.items()}
+
+
+def figures() -> Iterator[dict[str, object]]:
+    """Milliseconds of each page's slowest query at every window, and how many times as long they take after thirteen months."""
+    now = datetime.now(UTC).replace(microsecond=0)
+    sums: dict[int, dict[str, float]] = {}
+    for days in (MONTH, YEAR):
+        url, took = fleets.kept(now, PROJECTS, days)
+        yield {"figure": "store_made_in_s", "value": round(took), "days": days, "projects": PROJECTS, "note": fleets.NOTE}
+        engine = open_engine(url, readonly=True)
+        sums[days] = dict.fromkeys(("overview", "project", "trends"), 0.0)
+        for window in filters.WINDOWS if days == YEAR else SAME:
+            for page, costs in asked(engine, now, window).items():
+                slowest = max(costs, key=lambda name: costs[name])
+                if window in SAME:
+                    sums[days][page] += sum(costs.values())
+                about = {"question": slowest, "window": window, "days": days, "page_ms": round(sum(costs.values()), 1)}
+                yield {"figure": f"{page}_query_ms", "value": round(costs[slowest], 1), "goal": 50, **about}
+        engine.dispose()
+    for page, after in sums[YEAR].items():
+        yield {"figure": f"{page}_13_months_over_1", "value": round(after / sums[MONTH][page], 2), "goal": 1.2, "windows": SAME}
