@@ -157,10 +157,11 @@ _ASKING = {"post", "put", "patch", "delete", "request", "send", "stream", "urlop
 _MAY = {
     ("openai_api/transport.py", "self._session.request"): "the network below the SDK, whose verb the guard has seen",
     ("incident_keeper.py", "poller.request"): "a question as an object, unsent",
+    ("hygiene_keeper.py", "poller.request"): "a question as an object, unsent",
+    ("hygiene_keeper.py", "bindings.put"): "the database",
     ("notify/channels.py", "channels.send"): "a message to people",
     ("notify/outbox.py", "channels.send"): "a message to people",
     ("notify/dead_man.py", "urllib.request.urlopen"): "a sign of life to whom the configuration names",
-    ("store/maintenance.py", "meta.put"): "the database",
 }
 
 

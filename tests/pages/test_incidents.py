@@ -462,9 +462,3 @@ def test_the_overview_and_the_project_tell_it_in_one_line(visit: Visit, store: S
     changed(store, burnt(store)[0])
     assert "Changed just before: Key “backend” (sk-…4f2c) was deleted by ben.bauer" in visit("overview").text
     assert "Key “backend” (sk-…4f2c) was deleted by ben.bauer" in visit("project", project="legacy").text
-
-
-def test_without_an_admin_key_what_changed_is_not_known(visit: Visit, store: Store) -> None:
-    page = visit_one(visit, burnt(store)[0])
-    assert "Nothing that is known here explains it" in page.text
-    assert "What changed at OpenAI is not known: no admin key is configured." in page.text
