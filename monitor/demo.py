@@ -49,6 +49,8 @@ _REAL = {
     "inference": timedelta(minutes=15),
 }
 _SHORT_GAP = timedelta(minutes=2)
+_BUILDING = timedelta(seconds=10)
+"""Making a month takes longer than this: what passed meanwhile is polled too, or the first page would call the poller silent."""
 _FLUSH_AT = 100
 _LONGEST_WAIT = timedelta(minutes=20)
 ROUND_EVERY = timedelta(days=3)
@@ -361,9 +363,11 @@ def make_history(folder: Path, progress: Progress) -> None:
     with store_of(loaded.settings) as engine:
         beat = queries.heartbeat(engine)
     start = max(beat.at, sample.anchor - timedelta(seconds=PAST)) if beat else sample.anchor - timedelta(seconds=PAST)
-    if now - start > _SHORT_GAP:
-        with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
-            runner.run(_poll_the_past(loaded, sample.anchor, start, now, progress))
+    for least in (_SHORT_GAP, _BUILDING):
+        if now - start > least:
+            with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+                runner.run(_poll_the_past(loaded, sample.anchor, start, now, progress))
+            start, now = now, SystemClock().now()
 
 
 def _bar() -> Progress:

@@ -56,7 +56,7 @@ def main() -> None:
     st.set_page_config(page_title="Key monitor", page_icon=ICON, layout="wide")
     page = st.navigation(menu())  # type: ignore[arg-type]
     st.html(STYLE)
-    left, right = st.columns([3, 1], vertical_alignment="top")
+    left, right = st.columns([3, 2], vertical_alignment="top")
     with right.container(horizontal=True, horizontal_alignment="right"):
         filters.window_choice()
     blocks.live(partial(_pulse, left, st.container()), quiet=True)
