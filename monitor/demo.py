@@ -193,25 +193,31 @@ class _Stage:
 
 
 def _stages(start: datetime, end: datetime, anchor: datetime) -> list[_Stage]:
-    """Closely where something happens and in the last day, seldom before: a month at full pace would be three million checks."""
-    margin = timedelta(minutes=15)
-    close = [(_from(begin) - margin, _from(over) + margin) for begin, over in eventful(anchor.timestamp())]
+    """Closely where something happens and in the last day, seldom before: a month at full pace would be three million checks.
+
+    When something begins, as often as configured: so the first bad answer follows as soon as it would in earnest.
+    """
+    margin, minute = timedelta(minutes=15), timedelta(minutes=1)
+    happens = [(_from(begin), _from(over)) for begin, over in eventful(anchor.timestamp())]
+    close = [(begin - margin, over + margin) for begin, over in happens]
+    begins = [(begin - 0.7 * minute, begin + 3 * minute) for begin, _ in happens]
     edges = {
         end - timedelta(days=7),
         end - timedelta(days=1),
         end - timedelta(minutes=20),
         end,
-        *(edge for pair in close for edge in pair),
+        *(edge for pair in (*close, *begins) for edge in pair),
     }
     stages = []
     at = start
     for edge in sorted(edge for edge in edges if start < edge <= end):
-        if any(begin <= at < over for begin, over in close):
-            every: timedelta | None = timedelta(minutes=15)
-        else:
-            age = end - at
-            every = timedelta(hours=8 if age > timedelta(days=7) else 2) if age > timedelta(days=1) else timedelta(minutes=15)
-        stages.append(_Stage(edge, every if end - at > timedelta(minutes=20) else None))
+        age = end - at
+        every: timedelta | None = timedelta(hours=8 if age > timedelta(days=7) else 2)
+        if age <= timedelta(minutes=20) or any(begin <= at < over for begin, over in begins):
+            every = None
+        elif age <= timedelta(days=1) or any(begin <= at < over for begin, over in close):
+            every = timedelta(minutes=15)
+        stages.append(_Stage(edge, every))
         at = edge
     return stages
 

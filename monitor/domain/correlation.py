@@ -14,7 +14,7 @@ from monitor.domain.health import Health
 from monitor.domain.incidents import Cause, Change, Event, EventKind, Ill, Incident, Severity
 from monitor.domain.inventory import ProbeKind, Project, Target
 from monitor.domain.redact import redact
-from monitor.domain.taxonomy import KINDS, FailureKind, Lane, Scope
+from monitor.domain.taxonomy import KINDS, KNOWS_BETTER, FailureKind, Lane, Scope
 
 # What explains what is ill ------------------------------------------------------------------------------------------------------
 
@@ -484,7 +484,7 @@ def _updated(
 ) -> Change | None:
     sure = tuple(one for one in members if one.confirmed) or members
     kind = leading(sure)
-    if cause == incident.cause and kind not in _KNOWS_BETTER and any(one.failure is incident.failure for one in sure):
+    if cause == incident.cause and kind not in KNOWS_BETTER and any(one.failure is incident.failure for one in sure):
         kind = incident.failure  # what it was called stays while it is true
     severity = max(incident.severity, _severity(sure), key=lambda each: each.rank)
     new = _with_members(replace(incident, cause=cause, failure=kind, severity=severity), members, fleet)
@@ -530,10 +530,6 @@ def _resolved(incident: Incident, now: datetime) -> Change:
     return Change(replace(incident, resolved_at=now, ill=0), (Event(now, EventKind.RESOLVED, "Everything it hit is well again."),))
 
 
-_KNOWS_BETTER = frozenset({FailureKind.ACCESS_MODEL_RETIRED})
-"""Whoever calls a retired model hears so; whoever looks it up only hears that it is not there."""
-
-
 def _severity(members: Iterable[Ill]) -> Severity:
     failing = any(one.health is Health.FAILING and one.confirmed for one in members)
     return Severity.CRITICAL if failing else Severity.WARNING
@@ -542,7 +538,7 @@ def _severity(members: Iterable[Ill]) -> Severity:
 def leading(members: Sequence[Ill]) -> FailureKind:
     """The kind to speak of: the commonest of those that settle their cause, else the commonest; of equals the one seen first."""
     counts = Counter(one.failure for one in members)
-    for kind in _KNOWS_BETTER & counts.keys():
+    for kind in KNOWS_BETTER & counts.keys():
         return kind
     return max(counts, key=lambda kind: (KINDS[kind].definitive, counts[kind]))
 

@@ -10,7 +10,7 @@ from enum import StrEnum
 
 from monitor.domain.inventory import ProbeKind, Target
 from monitor.domain.observation import Observation, Verdict
-from monitor.domain.taxonomy import KINDS, LAMPS, FailureKind, Lane
+from monitor.domain.taxonomy import KINDS, KNOWS_BETTER, LAMPS, FailureKind, Lane
 
 
 class Health(StrEnum):
@@ -315,13 +315,15 @@ def lamps(targets: Iterable[TargetHealth]) -> dict[Lane, LaneState]:
 
 
 def _worse(a: LaneState, b: LaneState) -> LaneState:
-    """The worse of two, where any knowledge beats none. Of equals the one that began first; of two healthy ones the later, because
-    only since then are both.
+    """The worse of two, where any knowledge beats none. Of equals the one that knows better, then the one that began first; of two
+    healthy ones the later, because only since then are both.
     """
     rank_a = -1 if a.health is Health.UNKNOWN else a.health.rank
     rank_b = -1 if b.health is Health.UNKNOWN else b.health.rank
     if rank_a != rank_b:
         return a if rank_a > rank_b else b
+    if (a.failure in KNOWS_BETTER) is not (b.failure in KNOWS_BETTER):
+        return a if a.failure in KNOWS_BETTER else b
     if a.since is None or b.since is None:
         return a if b.since is None else b
     return a if (a.since <= b.since) is not (a.health is Health.HEALTHY) else b

@@ -172,3 +172,6 @@ KINDS: dict[FailureKind, KindFacts] = {
     _K.CLIENT_CONFIGURATION: _F("configuration", Owner.SERVICE, Scope.KEY, retry_helps=False, definitive=True),
     _K.UNKNOWN: _F("unknown", Owner.MONITOR, Scope.KEY, retry_helps=False, definitive=False),
 }
+
+KNOWS_BETTER = frozenset({_K.ACCESS_MODEL_RETIRED})
+"""Whoever calls a retired model hears so; whoever looks it up only hears that it is not there."""

@@ -292,10 +292,11 @@ def fleet_table(
 ) -> str:
     """One row a project: lamps, what happened in the window, what is wrong, how old the data are."""
     rows = [_fleet_row(project, strips.get(project.name, NO_STRIP), window, now, zone, silent=silent) for project in fleet]
-    lanes = "".join(f"<th>{lane.value.capitalize()}</th>" for lane in _SHOWN_LANES)
+    lanes = "".join(f'<th class="less">{lane.value.capitalize()}</th>' for lane in _SHOWN_LANES)
     return (
         f'<div class="wide"><table class="t"><thead><tr><th>Project</th>{lanes}<th>Last {escape(window)}</th>'
-        f'<th>What is wrong</th><th class="r">Last answer</th></tr></thead><tbody>{"".join(rows)}</tbody></table></div>'
+        '<th class="less">What is wrong</th><th class="r less">Last answer</th></tr></thead>'
+        f"<tbody>{''.join(rows)}</tbody></table></div>"
     )
 
 
@@ -308,7 +309,7 @@ def _fleet_row(project: ProjectStatus, strip: str, window: str, now: datetime, z
     for lane in _SHOWN_LANES:
         state = project.lamps[lane]
         href = link("evidence", project=project.name, lane=lane.value, window=window) if state.failure else ""
-        cells.append(f"<td>{lane_lamp(LaneState() if silent else state, now, zone, href)}</td>")
+        cells.append(f'<td class="less">{lane_lamp(LaneState() if silent else state, now, zone, href)}</td>')
     wrong = what_is_wrong(project)
     more = []
     if wrong and project.since and project.health.rank > Health.UNKNOWN.rank:
@@ -322,10 +323,12 @@ def _fleet_row(project: ProjectStatus, strip: str, window: str, now: datetime, z
     tags = "".join(f'<span class="tag flag">{escape(FINDINGS.get(found, words(found)))}</span>' for found in project.findings)
     said = f'<span class="{css}">{escape(capital(wrong))}</span>' if wrong else ""
     small = f"<small>{' · '.join(more)}</small>" if more else ""
+    health = lamp(Health.UNKNOWN if silent else project.health, capital(wrong) or None)
+    narrow = f'<span class="more">{health}{small}</span>'
     return (
-        f'<tr><td class="name"><a href="{address}" target="_self">{name}</a><small>{about}</small></td>{"".join(cells)}'
-        f'<td>{_leading_to(strip, bad)}</td><td class="wrong">{said}{small}{tags}</td>'
-        f'<td class="r nw soft">{escape(age(project.last_at, now))}</td></tr>'
+        f'<tr><td class="name"><a href="{address}" target="_self">{name}</a><small>{about}</small>{narrow}</td>{"".join(cells)}'
+        f'<td>{_leading_to(strip, bad)}</td><td class="wrong less">{said}{small}{tags}</td>'
+        f'<td class="r nw soft less">{escape(age(project.last_at, now))}</td></tr>'
     )
 
 

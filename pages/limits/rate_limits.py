@@ -9,7 +9,7 @@ from monitor.domain.postmortem import WHO_MENDS
 from monitor.domain.taxonomy import KINDS, FailureKind, Lane
 from monitor.ui import blocks, charts, data, filters
 from monitor.ui.blocks import dash
-from monitor.ui.format import age, escape, number, plural, span, title, viewer_zone
+from monitor.ui.format import age, csv_of, escape, number, plural, span, title, viewer_zone
 from monitor.ui.theme import kind_colour
 
 blocks.guard()
@@ -108,7 +108,7 @@ else:
                 dash(row["key"]),
                 f'<span class="mono">{dash(row["model"])}</span>',
                 escape(row["bucket"]),
-                f"{meter}{share:.0%}" if known else unknown,
+                f'<span class="share">{share:.0%}</span>{meter}' if known else unknown,
                 number(row["remaining"]) if pd.notna(row["remaining"]) else unknown,
                 number(row["limit"]) + escape(every) if pd.notna(row["limit"]) else unknown,
                 escape(span(row["reset"])) if pd.notna(row["reset"]) else unknown,
@@ -117,8 +117,8 @@ else:
         )
     columns = [
         ("Project", "nw"),
-        ("Key", "nw"),
-        ("Model", "nw"),
+        ("Key", "nw less"),
+        ("Model", ""),
         ("Limit of", ""),
         ("Left", "nw"),
         ("Remaining", "r nw"),
@@ -129,6 +129,8 @@ else:
         blocks.show(
             f'<span class="soft">and {plural(len(limits) - most, "limit")} with more headroom: choose a project to see them.</span>'
         )
+    with st.container(horizontal=True, horizontal_alignment="right"):
+        st.download_button("Download CSV", lambda: csv_of(limits), "headroom.csv", "text/csv", on_click="ignore")
     stale = (pd.Timestamp(now) - limits["at"]).max()
     if stale > timedelta(hours=1):
         blocks.show('<div class="note">Some of these were said more than an hour ago and may have changed since.</div>')
