@@ -249,8 +249,10 @@ def _told(incident: Incident, event: ChangeEvent) -> str:
     what = f"the first {answer}" if answer else "the first bad answer"
     comma = "" if _DONE.search(said) or (event.actor and " by " in said and ", by " not in said) else ","
     if first == last:
-        apart = round(abs((bad - first).total_seconds()))  # OpenAI's log tells whole seconds
-        when = f"{duration(apart)} {'before' if first < bad else 'after'} {what}" if apart else f"just at {what}"
+        apart = abs((bad - first).total_seconds())
+        # OpenAI's log tells whole seconds: what is finer would be made up.
+        long = "less than a second" if apart < 1 else duration(round(apart))
+        when = f"{long} {'before' if first < bad else 'after'} {what}" if apart else f"just at {what}"
         if first > bad and event.source is ChangeSource.CONFIGURATION:
             return f"{said}, noticed {when}."
         return f"{said}{comma} {when}."
