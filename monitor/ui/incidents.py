@@ -285,8 +285,7 @@ def _card(one: Incident, now: datetime, zone: tzinfo, window: str, project: str 
     raw = blocks.raw_answers(window, project=project, failure=one.failure.value)
     began = capital(since(one.first_bad_at, now, zone).removeprefix("since "))
     last_good = f"; last well {age(one.last_good_at, now)}" if one.last_good_at else ""
-    heals = f"<dt>Just before</dt><dd>{escape(said.changed)}</dd>" if named and said.changed else ""
-    heals += f"<dt>Since</dt><dd>{escape(began)}{escape(last_good)}</dd>" if named else ""
+    heals = f"<dt>Since</dt><dd>{escape(began)}{escape(last_good)}</dd>" if named else ""
     heals += f"<dt>By itself?</dt><dd>{itself}</dd>" if one.open else ""
     where = (
         f'<div class="where">{named}<a href="{address(one, window)}" target="_self">{escape(label(one))}</a>'
