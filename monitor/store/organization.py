@@ -15,7 +15,18 @@ from sqlalchemy import Connection, Engine
 
 from monitor.domain.changes import ChangeEvent
 from monitor.domain.coverage import KeyMatch, Matched
-from monitor.domain.organization import NO_ADMIN_KEY, CostRow, Difference, Gap, Item, ItemKind, Organization, UsageRow, differences
+from monitor.domain.organization import (
+    NO_ADMIN_KEY,
+    OWN_ADMIN_KEY,
+    CostRow,
+    Difference,
+    Gap,
+    Item,
+    ItemKind,
+    Organization,
+    UsageRow,
+    differences,
+)
 from monitor.domain.timeline import Window, from_ms, to_ms
 from monitor.store import changes, codec, dialect, meta
 from monitor.store.engine import reading, writing
@@ -338,7 +349,8 @@ def gaps_of(
     p = organization_parts.c
     query = sa.select(p.part, p.reason, p.project, p.since).where(p.organization_id == organization_id, p.reason.is_not(None))
     if kinds is not None:
-        query = query.where(p.part.in_([kind.value for kind in kinds]))
+        finer = [OWN_ADMIN_KEY] if ItemKind.ADMIN_KEY in kinds else []
+        query = query.where(p.part.in_([*(kind.value for kind in kinds), *finer]))
     if project is not None:
         query = query.where(p.project.in_(["", project]))
     alike: dict[tuple[str, str], list[tuple[str, int | None]]] = defaultdict(list)

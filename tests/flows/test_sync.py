@@ -801,7 +801,7 @@ def test_a_summary_says_what_was_read_and_what_not_and_why() -> None:
     summary = Summary(projects=3, requests=40)
     summary.read.update({"api_key": 2, "project": 1})
     summary.failed = {("api_key", "proj_a"): "HTTP 500"} | {("member", f"proj_{n}"): "the admin key lacks x" for n in range(9)}
-    text = "\n".join(sync_words.told("acme", summary))
+    text = "\n".join(sync_words.told("acme", summary, START))
     assert "keys of proj_a: HTTP 500" in text
     assert "members of 9 projects: the admin key lacks x" in text
     assert sync_words.line("acme", summary)["not_read"][1] == {"part": "members", "reason": "the admin key lacks x", "count": 9}
