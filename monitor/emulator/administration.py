@@ -234,6 +234,8 @@ class Administration:
         """Of projects and organizations, by their id."""
         self.spend_alerts: dict[str, Shelf[tuple[str, int, list[str]]]] = {}
         """Id, cents and recipients, by the id of project or organization."""
+        self.presented: dict[str, str] = {}
+        """Ids of certificates, by the id of the project or organization whose calls come with them."""
         self.usage = Ledger(lambda: world.clock())  # noqa: PLW0108 - a story stops the clock by replacing it
         self.troubles: list[EndpointTrouble] = []
         self.bucket: Bucket | None = None
@@ -362,6 +364,16 @@ class Administration:
         if made is None or record.archived_at is not None:
             return False
         return (made.expires_at is None or self._now() < made.expires_at) and self.has_access(record, made)
+
+    def admits(self, project: "Project") -> bool:
+        """Whether calls of a project come with a certificate that is demanded and has not expired, or none is demanded.
+
+        Uploading one demands nothing; the active ones of project and organization are, and any of them will do.
+        """
+        home = self.organizations[project.organization]
+        demanded = [made for made in home.certificates if not made.active.isdisjoint((project.id, home.id))]
+        shown = self.presented.get(project.id, self.presented.get(home.id))
+        return not demanded or any(made.id == shown and self._now() < made.expires_at for made in demanded)
 
     def has_access(self, record: ProjectRecord, made: KeyRecord) -> bool:
         """Whether the owner of a key still belongs to the project."""
@@ -620,6 +632,17 @@ class Administration:
         """A certificate is demanded no more."""
         self._switched(name, whose, by, on=False)
 
+    def present_certificate(self, whose: str, name: str | None = None) -> None:
+        """The calls of a project, or of a whole organization, come with this certificate from now on; None is without any.
+
+        Which one a client of the emulator has is agreed here: between two processes of one machine there is no TLS.
+        """
+        where = self._whose(whose)
+        self.presented.pop(where, None)
+        if name is not None:
+            self.presented[where] = self._certificate(name).id
+        self._reckon_of(where)
+
     def remove_certificate(self, name: str, by: str | None = None) -> None:
         """A certificate is deleted."""
         made = self._certificate(name)
@@ -752,6 +775,7 @@ class Administration:
         made.active.add(where) if on else made.active.discard(where)
         detail = {"certificates": [{"id": made.id, "name": made.name}]}
         self.note(f"certificates.{'activated' if on else 'deactivated'}", detail, where, by)
+        self._reckon_of(where)
 
     def _assigned(self, type: str, record: ProjectRecord, who: User, by: str | None) -> None:  # noqa: A002 - OpenAI's word
         resource = {"resource_id": record.project.id, "resource_type": "api.project"}
@@ -779,7 +803,7 @@ class Administration:
             if carrier is not None:
                 self._carriers[project, model] = carrier
         key = self._world.keys.get(carrier or "")
-        accepted = key is not None and not key.revoked and self.accepts(key) and self.spent(found) is None
+        accepted = key is not None and not key.revoked and self.accepts(key) and self.spent(found) is None and self.admits(found)
         series = self._series(key, model) if accepted and key is not None and self._world.may_use(found, model) else None
         made = self.keys.get(carrier or "")
         expires = made.expires_at if made is not None and made.expires_at is not None else math.inf
@@ -827,7 +851,8 @@ ADMINISTRATION_VERBS: tuple[Callable[..., None], ...] = (
     Administration.remove_member, Administration.add_service_account, Administration.remove_service_account,
     Administration.hosted_tool, Administration.service_tiers, Administration.spend_limit, Administration.reach_spend_limit,
     Administration.relieve_spend_limit, Administration.spend_alert, Administration.add_certificate,
-    Administration.activate_certificate, Administration.deactivate_certificate, Administration.remove_certificate,
+    Administration.activate_certificate, Administration.deactivate_certificate, Administration.present_certificate,
+    Administration.remove_certificate,
     Administration.ip_allowlist, Administration.add_admin_key, Administration.revoke_admin_key, Administration.restrict_admin_key,
     Administration.audit, Administration.usage_delay, Administration.administration_limit, Administration.administration_trouble,
     Administration.heal_administration,

@@ -202,6 +202,8 @@ def _record(world: World, anchor: float) -> None:
         record.add_certificate(ORGANIZATION, name, anchor - 320 * DAY, anchor + days * DAY, created_at=anchor - 320 * DAY)
     for name in ("checkout", "fraud-scoring"):
         record.activate_certificate("harbor-mtls-2025", ids[name])
+        record.present_certificate(ids[name], "harbor-mtls-2025")
+    record.present_certificate(ORGANIZATION, "harbor-mtls-2026")
     record.activate_certificate("harbor-mtls-2026", ORGANIZATION)
 
 

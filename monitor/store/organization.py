@@ -18,12 +18,14 @@ from monitor.domain.coverage import KeyMatch, Matched
 from monitor.domain.organization import (
     NO_ADMIN_KEY,
     OWN_ADMIN_KEY,
+    PROJECT_KINDS,
     CostRow,
     Difference,
     Gap,
     Item,
     ItemKind,
     Organization,
+    RecordAge,
     UsageRow,
     differences,
 )
@@ -291,6 +293,26 @@ def organization(
         gaps = [Gap(kind.value, None, NO_ADMIN_KEY) for kind in kinds or ItemKind]
     ends = [at for _, at in known if at is not None]
     return Organization(tuple(items), tuple(gaps), from_ms(min(ends)) if ends and len(ends) == len(known) else None)
+
+
+def standing(engine: Engine) -> dict[str, tuple[RecordAge, Item | None]]:
+    """Of each organization: how old what is known of its projects is, and the admin key that reads it where that is certain."""
+    i, p, o = organization_items.c, organization_parts.c, organizations.c
+    found: dict[str, tuple[RecordAge, Item | None]] = {}
+    with reading(engine) as connection:
+        for number, name in connection.execute(sa.select(o.id, o.name).order_by(o.name)).all():
+            known = sa.select(i.facts).where(i.organization_id == number, i.kind == ItemKind.PROJECT.value, i.gone_at.is_(None))
+            active = sum(json.loads(facts).get("status") != "archived" for facts in connection.execute(known).scalars())
+            own = [one for one in _items_of(connection, number, ItemKind.ADMIN_KEY, "") if one.facts.get("ours") is True]
+            certified = bool(_items_of(connection, number, ItemKind.CERTIFICATE, ""))
+            kinds = [kind.value for kind in PROJECT_KINDS if certified or kind is not ItemKind.CERTIFICATE]
+            theirs = (p.organization_id == number, p.project != "", p.part.in_(kinds), p.read_at.is_not(None))
+            read = connection.execute(sa.select(sa.func.count()).where(*theirs)).scalar_one()
+            first = connection.execute(sa.select(p.read_at, p.part, p.project).where(*theirs).order_by(p.read_at).limit(1)).first()
+            parts = active * len(kinds)
+            oldest = (codec.moment(first[0]), first[1], first[2]) if first is not None else (None, None, None)
+            found[name] = RecordAge(parts, max(parts - read, 0), *oldest), own[0] if len(own) == 1 else None
+    return found
 
 
 def gaps(engine: Engine) -> tuple[Gap, ...]:
