@@ -544,7 +544,8 @@ VERBS: dict[str, Callable[..., None]] = {
     for function in (
         World.create_project, World.create_key, World.allow_only,
         World.revoke, World.restore, World.rotate, World.restrict, World.deny_model, World.allow_model, World.retire_model,
-        World.unbind, World.bind, World.revive_model, World.announce_shutdown, World.throttle, World.traffic, World.trouble, World.heal,
+        World.unbind, World.bind, World.revive_model, World.announce_shutdown, World.throttle, World.traffic, World.trouble,
+        World.heal,
         World.exhaust_credit, World.add_credit, World.slow_down, World.cut, World.distrust, World.region, World.break_streams,
     )
 } | {verb.__name__: _of_the_record(verb) for verb in ADMINISTRATION_VERBS}  # fmt: skip
