@@ -236,6 +236,7 @@ class Administration:
         """Id, cents and recipients, by the id of project or organization."""
         self.presented: dict[str, str] = {}
         """Ids of certificates, by the id of the project or organization whose calls come with them."""
+        self._redacted = _documented
         self.usage = Ledger(lambda: world.clock())  # noqa: PLW0108 - a story stops the clock by replacing it
         self.troubles: list[EndpointTrouble] = []
         self.bucket: Bucket | None = None
@@ -281,7 +282,10 @@ class Administration:
             who = self._user(owner) if owner is not None else organization.owner
             if who.role != "owner" and who.id not in record.members:
                 record.members.add(who.id, (who, "member", int(moment)), moment)
-        made = KeyRecord(self._id("key_", key.secret), name or "key", _redacted(key.secret), who, int(moment), _whole(expires_at))
+        made = KeyRecord(
+        shown = self._redacted(key.secret)
+            self._id("key_", key.secret), name or "key", shown, who, int(moment), _whole(expires_at)
+        )
         self.keys[key.secret] = made
         record.secrets.append(key.secret)
         if kind not in ("sk-", "sk-None-"):  # those belong to a person and to no project: no list of a project has them
@@ -676,12 +680,22 @@ class Administration:
         """A key for the Administration API. Without `scopes` it is unrestricted."""
         home, moment = self._organization(organization), self._moment(created_at)
         who = self._user(owner) if owner is not None else home.owner
-        made = KeyRecord(self._id("key_", secret), name, _redacted(secret), who, int(moment), _whole(expires_at))
+        made = KeyRecord(self._id("key_", secret), name, self._redacted(secret), who, int(moment), _whole(expires_at))
         key = AdminKey(secret, organization, made, frozenset(scopes) if scopes is not None else None)
         self.admin_keys[secret] = key
         home.admin_keys.add(made.id, key, moment)
         if created_at is None:
             self.note("tenant.admin_api_key.created", {"id": made.id}, organization, owner)
+
+    def redaction(self, form: str = "documented") -> None:
+        """How keys are shown from now on, those that are there too."""
+        if form not in REDACTIONS:
+            raise ValueError(f"no such form: {form}; there are {', '.join(REDACTIONS)}")
+        self._redacted = REDACTIONS[form]
+        for secret, made in self.keys.items():
+            made.redacted = self._redacted(secret)
+        for secret, key in self.admin_keys.items():
+            key.record.redacted = self._redacted(secret)
 
     def revoke_admin_key(self, secret: str) -> None:
         """An admin key is deleted."""
@@ -825,9 +839,23 @@ def _kind(secret: str) -> str:
     return next((kind for kind in _KINDS if secret.startswith(kind)), "")
 
 
-def _redacted(secret: str) -> str:
+def _documented(secret: str) -> str:
+    """As the reference's examples: `sk-abc...def`, and `sk-admin...def`, which tells nothing but the kind and three characters."""
+    return f"{'sk-admin' if secret.startswith('sk-admin-') else secret[:6]}...{secret[-3:]}"
+
+
+def _prefixed(secret: str) -> str:
     kind = _kind(secret)
     return f"{kind}{secret[len(kind) : len(kind) + 3]}...{secret[-3:]}"
+
+
+def _starred(secret: str) -> str:
+    kind = _kind(secret)
+    return f"{kind}{'*' * min(max(len(secret) - len(kind) - 4, 2), 150)}{secret[-4:]}"
+
+
+REDACTIONS: dict[str, Callable[[str], str]] = {"documented": _documented, "prefixed": _prefixed, "starred": _starred}
+"""How keys are shown. What the real API shows of `sk-proj-…` keys is published nowhere: the reference's examples are the default."""
 
 
 def _whole(moment: float | None) -> int | None:
@@ -853,7 +881,8 @@ ADMINISTRATION_VERBS: tuple[Callable[..., None], ...] = (
     Administration.relieve_spend_limit, Administration.spend_alert, Administration.add_certificate,
     Administration.activate_certificate, Administration.deactivate_certificate, Administration.present_certificate,
     Administration.remove_certificate,
-    Administration.ip_allowlist, Administration.add_admin_key, Administration.revoke_admin_key, Administration.restrict_admin_key,
+    Administration.ip_allowlist, Administration.redaction, Administration.add_admin_key,
+    Administration.revoke_admin_key, Administration.restrict_admin_key,
     Administration.audit, Administration.usage_delay, Administration.administration_limit, Administration.administration_trouble,
     Administration.heal_administration,
 )  # fmt: skip

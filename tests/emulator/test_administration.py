@@ -376,7 +376,7 @@ def test_the_audit_log_is_newest_first_and_paged_both_ways(platform: Platform) -
 
 def test_a_key_is_recorded_moves_as_it_is_used_and_goes(platform: Platform) -> None:
     laptop = platform.named()["laptop"]
-    assert (laptop["redacted_value"], laptop["last_used_at"], laptop["expires_at"]) == ("sk-proj-TES...001", None, None)
+    assert (laptop["redacted_value"], laptop["last_used_at"], laptop["expires_at"]) == ("sk-pro...001", None, None)
     assert (laptop["owner"]["type"], laptop["owner"]["user"]["email"]) == ("user", "mia@test.example")
     assert platform.named()["backend"]["owner"]["service_account"]["name"] == "backend"
     platform.now += 30

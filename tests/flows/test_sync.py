@@ -196,6 +196,21 @@ def test_configured_secrets_are_joined_to_their_records(play: Callable[..., None
     play(scene)
 
 
+@pytest.mark.parametrize("form", ["documented", "prefixed", "starred"])
+def test_however_openai_shows_keys_each_secret_finds_its_record(play: Callable[..., None], form: str) -> None:
+    async def scene(bureau: Bureau) -> None:
+        bureau.record.redaction(form)
+        await bureau.sync.round()
+        assert [(each.matched, each.api_key_project) for each in queries.key_matches(bureau.engine)] == [
+            (Matched.ONE, f"proj_{name}") for name in sorted(NAMES)
+        ]
+        assert ours(bureau) == {"monitor": True}
+        shown = queries.organization(bureau.engine, "acme", kinds=[P.API_KEY, P.ADMIN_KEY]).items
+        assert all(len(item.facts["redacted_value"]) <= len("sk-…0000") for item in shown)
+
+    play(scene, first=False)
+
+
 async def inventory(bureau: Bureau) -> Any:
     from monitor.config import inventory as made
 
