@@ -282,10 +282,8 @@ class Administration:
             who = self._user(owner) if owner is not None else organization.owner
             if who.role != "owner" and who.id not in record.members:
                 record.members.add(who.id, (who, "member", int(moment)), moment)
-        made = KeyRecord(
-        shown = self._redacted(key.secret)
-            self._id("key_", key.secret), name or "key", shown, who, int(moment), _whole(expires_at)
-        )
+        number, shown = self._id("key_", key.secret), self._redacted(key.secret)
+        made = KeyRecord(number, name or "key", shown, who, int(moment), _whole(expires_at))
         self.keys[key.secret] = made
         record.secrets.append(key.secret)
         if kind not in ("sk-", "sk-None-"):  # those belong to a person and to no project: no list of a project has them
@@ -855,7 +853,7 @@ def _starred(secret: str) -> str:
 
 
 REDACTIONS: dict[str, Callable[[str], str]] = {"documented": _documented, "prefixed": _prefixed, "starred": _starred}
-"""How keys are shown. What the real API shows of `sk-proj-…` keys is published nowhere: the reference's examples are the default."""
+"""How keys are shown. What the real API shows of a key is published nowhere: the default are its reference's examples."""
 
 
 def _whole(moment: float | None) -> int | None:
