@@ -236,7 +236,7 @@ class Administration:
         """Id, cents and recipients, by the id of project or organization."""
         self.presented: dict[str, str] = {}
         """Ids of certificates, by the id of the project or organization whose calls come with them."""
-        self._redacted = _documented
+        self._redacted: Callable[[str], str] = _documented
         self.usage = Ledger(lambda: world.clock())  # noqa: PLW0108 - a story stops the clock by replacing it
         self.troubles: list[EndpointTrouble] = []
         self.bucket: Bucket | None = None
