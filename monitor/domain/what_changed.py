@@ -148,7 +148,7 @@ def _rule(incident: Incident, event: ChangeEvent) -> Rule | None:
     if event.kind in _TWO_WAYS:
         said = _NAMES.sub("", event.text)
         if event.kind is ChangeKind.CERTIFICATE_CHANGED and _WITHDRAWN.search(said):
-            return replace(rule, weight=rule.weight - 10, why=_STILL_SENT)
+            return replace(rule, weight=rule.weight - 5, why=_STILL_SENT)
         if _EASED.search(said):
             return None
         if event.kind is ChangeKind.SPEND_LIMIT_CHANGED and not _TIGHTENED.search(said):
@@ -318,7 +318,7 @@ _NEXT: Mapping[ChangeKind, tuple[Owner, str]] = {
     ),
     ChangeKind.CERTIFICATE_CHANGED: (
         Owner.ORGANIZATION_OWNER,
-        f"Deactivate the certificate in {_SETTINGS} → Organization → Security, or let the services present theirs.",
+        f"Let the services present a certificate that is active, or demand none in {_SETTINGS} → Organization → Security.",
     ),
     ChangeKind.CERTIFICATE_EXPIRED: (
         Owner.ORGANIZATION_OWNER,

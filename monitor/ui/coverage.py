@@ -62,19 +62,20 @@ def _standing(name: str, at: datetime | None, found: Covering, now: datetime, zo
         said += f"; {known.said(now)}"
         if known.oldest_at is not None and known.kind is not None:
             whose = found.names.get(known.project or "", known.project or "")
-            said += f", oldest {known.kind.replace('_', ' ')} of {whose}"
+            said += f" (oldest: {known.kind.replace('_', ' ')} of {whose})"
     blocks.show(f'<span class="soft">The record of <b>{escape(name)}</b>: {escape(said)}.</span>')
     if own is None:
         return
-    ends = own.time("expires_at")
+    shown, ends = own.facts.get("redacted_value"), own.time("expires_at")
+    called = f"“{own.name}”{f' ({shown})' if shown else ''}"
     if ends is None:
-        blocks.show(f'<span class="soft">Our admin key {escape(_key(own))} has no expiry.</span>')
+        blocks.show(f'<span class="soft">Our admin key {escape(called)} has no expiry.</span>')
         return
     days = (ends.date() - now.date()).days
     when = "expired" if ends <= now else "expires today" if days == 0 else f"expires in {days} {'day' if days == 1 else 'days'}"
     css = "failing" if days <= 1 or ends <= now else "degraded" if days <= STEPS[0] else "soft"
     mark = "" if css == "soft" else '<i aria-hidden="true">⚑</i> '
-    told = f"Our admin key {_key(own)} {when}, {clock(ends, now, zone)}."
+    told = f"Our admin key {called} {when}, {clock(ends, now, zone)}."
     blocks.show(f'<a class="{css}" href="deadlines" target="_self">{mark}{escape(told)}</a>')
 
 

@@ -109,17 +109,37 @@ class Office:
         return changes.find(self.engine, Window(START - timedelta(days=60), START + timedelta(days=60)))[::-1]
 
 
+INFERENCE = {"/v1/chat/completions", "/v1/completions", "/v1/embeddings", "/v1/responses"}
+"""Where something may be posted: what comes of it is an answer, and no thing."""
+
+
+def noted(app: Any, asked: set[tuple[str, str, bool]]) -> Any:
+    """The application, with a log of each method and path, and whether it came with the admin key."""
+
+    async def wrapped(scope: Any, receive: Any, send: Any) -> None:
+        if scope["type"] == "http":
+            admin = any(name == b"authorization" and ADMIN.encode() in value for name, value in scope["headers"])
+            asked.add((scope["method"], scope["path"], admin))
+        await app(scope, receive, send)
+
+    return wrapped
+
+
 Act = Callable[[Office], Awaitable[None]]
 
 
 def perform(act: Callable[[Office], Coroutine[Any, Any, None]]) -> None:
-    """Play `act` while poller, keeper and sync run; then no part of a key, no address and no mailbox is in the database."""
+    """Play `act` while poller, keeper and sync run.
+
+    Then no part of a key, no address and no mailbox is in the database, and nothing was asked that could change anything.
+    """
+    asked: set[tuple[str, str, bool]] = set()
 
     async def play(folder: Path) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualTimeLoop)
         office = Office(folder, loop)
-        app = create_app(office.world)
+        app = noted(create_app(office.world), asked)
         loaded, clock = office.loaded, office.clock
         with service.store_of(loaded.settings) as office.engine:
             async with service.api_client(loaded.settings, in_process(app)) as client:
@@ -145,6 +165,9 @@ def perform(act: Callable[[Office], Coroutine[Any, Any, None]]) -> None:
 
     with tempfile.TemporaryDirectory() as name, asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         runner.run(play(Path(name)))
+        assert {path for method, path, _ in asked if method != "GET"} <= INFERENCE
+        assert all(path.startswith("/v1/organization/") is admin for _, path, admin in asked)
+        assert any(admin for _, _, admin in asked)
         for file in Path(name).glob("monitor.db*"):
             kept = file.read_bytes()
             for personal in (b"203.0.113.", b"198.51.100.", b"Mozilla", b"Hamburg", b"@example.com", b"TEST-not-a-key"):
