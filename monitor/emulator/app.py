@@ -163,8 +163,11 @@ class _Call:
         if refusal is not None:
             raise _Refused(refusal)
         project = self.request.headers.get("openai-project")
-        if project and project != self.project.id and self.key.bound:
-            raise _Refused(error(401, "OpenAI-Project header should match project for API key", "mismatched_project"))
+        if project and project != self.project.id:
+            other = self.world.projects.get(project)
+            if self.key.bound or other is None:
+                raise _Refused(error(401, "OpenAI-Project header should match project for API key", "mismatched_project"))
+            self.project = other  # whose lists, limits and bill it is
         organization = self.request.headers.get("openai-organization")
         if organization and organization != self.project.organization:
             text = "OpenAI-Organization header should match organization for API key"
