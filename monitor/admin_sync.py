@@ -19,6 +19,7 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from monitor import admin_usage
 from monitor.admin_line import Line, Rank
+from monitor.admin_turns import TOLD, led_to, order, record_age
 from monitor.clock import Clock
 from monitor.config import OrganizationSettings, Settings
 from monitor.domain import audit, coverage, drift
@@ -40,7 +41,6 @@ ROUND_MOST = 560.0
 """Seconds of a round: with what every organization has once and the logs, all of it stays within ten minutes."""
 AT_ONCE = 8
 """Questions under way together: answers take longer than the pause between two questions."""
-DECIDING = (ItemKind.API_KEY, ItemKind.MODEL_PERMISSIONS)
 FIRST_LOG = timedelta(days=30)
 """How far back the audit log is read at first."""
 OVERLAP = timedelta(hours=1)
@@ -59,25 +59,6 @@ _OF_PROJECTS = tuple(part.kind for part in PROJECT_PARTS if part.kind not in {ea
 _PARTS = {part.kind: part for part in PROJECT_PARTS}
 _OWN_PARTS = {part.kind: part for part in ORGANIZATION_PARTS}
 
-_TOLD_OF: dict[str, tuple[ItemKind, ...]] = {
-    "api_key": (ItemKind.API_KEY,),
-    "service_account": (ItemKind.SERVICE_ACCOUNT, ItemKind.API_KEY),
-    "rate_limit": (ItemKind.RATE_LIMIT,),
-    "role": (ItemKind.MEMBER, ItemKind.API_KEY),
-    "user": (ItemKind.MEMBER, ItemKind.API_KEY),
-    "certificates": (ItemKind.CERTIFICATE,),
-}
-"""What is read again of a project when the log tells of a change, by the first word of its type."""
-_OWN_TOLD_OF = {
-    "project": ItemKind.PROJECT,
-    "user": ItemKind.USER,
-    "admin_api_key": ItemKind.ADMIN_KEY,
-    "certificate": ItemKind.CERTIFICATE,
-    "certificates": ItemKind.CERTIFICATE,
-}
-"""What is read again of the organization's own."""
-_TOLD = frozenset(kind for kinds in _TOLD_OF.values() for kind in kinds)
-
 Progress = Callable[[int, int], object]
 """Told how many parts of how many are read."""
 
@@ -94,6 +75,8 @@ class Summary:
     projects: int = 0
     left: int = 0
     """Parts of projects that are still to be read by turns."""
+    own_key: str | None = None
+    """Why it is not certain which admin key is the one that reads."""
     age: RecordAge | None = None
     """How old what is known of the projects was at the end of it."""
     requests: int = 0
@@ -187,8 +170,11 @@ class AdminSync:
         """How many were sent."""
         return self._client.requests
 
+    def _read_at(self, place: Place) -> datetime | None:
+        return self.state(*place).read_at
+
     def _is_read(self, place: Place, since: datetime) -> bool:
-        return (at := self.state(*place).read_at) is not None and at >= since
+        return (at := self._read_at(place)) is not None and at >= since
 
     def _names(self, known: dict[str, Item] | None = None) -> drift.Names:
         about = (self._watched(), self._labels)
@@ -249,9 +235,11 @@ class AdminSync:
         secret = self._secrets.resolve(self.settings.admin_key, admin=True).value
         own, why = coverage.own_admin_key(secret, reading.items, whole=reading.reason is None)
         if why is not None:
-            await self._fails(OWN_ADMIN_KEY, None, Unreadable(f"which one is the monitor's own is not certain: {why}"))
+            self.summary.own_key = f"which one is the monitor's own is not certain: {why}"
+            self._parts[OWN_ADMIN_KEY, None] = PartState(reason=self.summary.own_key)
+            await self._store(OrganizationWriter.fail, OWN_ADMIN_KEY, None, self.summary.own_key, self._clock.now())
             return items
-        self.summary.failed.pop((OWN_ADMIN_KEY, None), None)
+        self.summary.own_key = None
         await self._mend(OWN_ADMIN_KEY)
         return [replace(item, facts={**item.facts, "ours": item.id == own}) for item in items]
 
@@ -336,29 +324,12 @@ class AdminSync:
         return list(reversed(waiting))
 
     def _order(self) -> list[Place]:
-        """What to read of the projects: what decides first, watched before others; then the oldest reading.
-
-        Where there are more parts than an interval has room for, watched projects and what no log tells come twice as often.
-        """
-        now, watched = self._clock.now(), {project.project_id for project in self._watched().projects}
-        log = self.state(LOG)
-        told = _TOLD if log.read_at is not None and log.reason is None else frozenset()
-        room = self.settings.sync.requests_per_second * self.settings.sync.configuration.total_seconds()
-        scarce = len(self.active) * len(self._kinds()) > room
-        deciding: list[Place] = []
-        rest: list[tuple[float, int, Place]] = []
-        for project in sorted(self.active, key=lambda number: number not in watched):
-            for number, kind in enumerate(self._kinds()):
-                place = (kind.value, project)
-                if kind in DECIDING:
-                    deciding.append(place)
-                    continue
-                read_at = self.state(*place).read_at
-                age = (now - read_at).total_seconds() if read_at is not None else 1e12
-                if scarce:
-                    age *= (2 if project in watched else 1) * (1 if kind in told else 2)
-                rest.append((-age, number, place))
-        return [*deciding, *(place for *_, place in sorted(rest, key=lambda each: each[:2]))]
+        """What to read of the projects; where an interval has no room for all, what the log tells of comes half as often."""
+        sync, log = self.settings.sync, self.state(LOG)
+        told = TOLD if log.read_at is not None and log.reason is None else frozenset()
+        scarce = len(self.active) * len(self._kinds()) > sync.requests_per_second * sync.configuration.total_seconds()
+        watched = {project.project_id for project in self._watched().projects}
+        return order(self.active, self._kinds(), self._read_at, self._clock.now(), watched, told if scarce else None)
 
     def _kinds(self) -> list[ItemKind]:
         """What every project is asked for."""
@@ -366,23 +337,19 @@ class AdminSync:
 
     def age(self) -> RecordAge:
         """How old what is known of the projects is."""
-        places = [(kind.value, project) for project in self.active for kind in self._kinds()]
-        read = [(at, place) for place in places if (at := self.state(*place).read_at) is not None]
-        if not read:
-            return RecordAge(len(places), len(places))
-        at, (kind, project) = min(read)
-        return RecordAge(len(places), len(places) - len(read), at, kind, project)
+        return record_age([(kind.value, project) for project in self.active for kind in self._kinds()], self._read_at)
 
     async def turn(self) -> float:
         """Read some of what the log told of, nobody ever read or is too old, else one of what the last round left; gives the
         seconds to wait for the next, so that all are read before a new round. Raises `StoreError`.
         """
-        began = self.state(ItemKind.PROJECT.value).read_at or self._clock.now()
+        now = self._clock.now()
+        began = self.state(ItemKind.PROJECT.value).read_at or now
         if urgent := self._urgent():
             try:
                 await self._work(urgent, rank=Rank.TURNS)
             except StoreError:
-                self._told |= dict.fromkeys(place for place in urgent if not self._is_read(place, began))
+                self._told |= dict.fromkeys(place for place in urgent if not self._is_read(place, now))
                 raise
             return 0.0
         while self.left and (not self._is_active(self.left[0][1]) or self._is_read(self.left[0], began)):
@@ -439,20 +406,13 @@ class AdminSync:
         The first few are read before this returns, so that a burst of events does not keep the log waiting; the rest follows at
         full pace.
         """
-        own: dict[ItemKind, None] = {}
-        places: dict[Place, None] = {}
         before = set(self._projects)
-        for event, project in events:
-            word = audit.bare_type(event.type).partition(".")[0]
-            if word in _OWN_TOLD_OF:
-                own[_OWN_TOLD_OF[word]] = None
-            about = self._of_person(event.subject) if word == "user" else [project] if project else []
-            places |= {(kind.value, each): None for each in about for kind in _TOLD_OF.get(word, ())}
+        own, places = led_to(events, self._of_person)
         for kind in own:
             await self.read_part(_OWN_PARTS[kind], None, rank)
         active = set(self.active)
-        places |= {(kind.value, each): None for each in active - before for kind in self._kinds()}
-        told = [place for place in places if place[1] in active]
+        new = [(kind.value, each) for each in active - before for kind in self._kinds()]
+        told = [place for place in dict.fromkeys([*places, *new]) if place[1] in active]
         await self._work(told[:AT_A_TIME], rank=rank)
         self._told |= dict.fromkeys(told[AT_A_TIME:])
 

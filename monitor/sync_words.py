@@ -68,6 +68,8 @@ def told(name: str, summary: Summary, now: datetime) -> Iterator[str]:
         yield f"  {event.at:%Y-%m-%d %H:%M} {where}{event.text}{f' By {event.actor}.' if event.actor else ''}"
     if summary.age is not None:
         yield f"  {capital(summary.age.said(now))}."
+    if summary.own_key is not None:
+        yield f"  admin keys: {summary.own_key}."
     for what, reason, count in gaps(summary):
         yield f"  not read: {what}{f' of {count:,} projects' if count > 1 else ''}: {reason}"
 
@@ -94,6 +96,7 @@ def line(name: str, summary: Summary) -> dict[str, Any]:
         "refused": summary.refused,
         "read": dict(sorted(summary.read.items())),
         "not_read": [{"part": what, "reason": reason, "count": count} for what, reason, count in gaps(summary)],
+        "own_admin_key_problem": summary.own_key,
         "parts_left": summary.left,
         "oldest_read_at": _iso(summary.age.oldest_at if summary.age is not None else None),
         "changes": [

@@ -41,7 +41,7 @@ def test_it_reads_everything_once_and_says_what(organized: Path) -> None:
     [line] = lines(monitor("sync", "--json", "--organization", "acme", cwd=organized))
     assert (line["organization"], line["projects"], line["refused"], line["not_read"]) == ("acme", 1, None, [])
     assert line["read"]["api_key"] == 1
-    assert line["parts_left"] == 0
+    assert (line["parts_left"], line["own_admin_key_problem"]) == (0, None)
     assert re.fullmatch(r"\d{4}-.*Z", line["oldest_read_at"])
     assert ADMIN not in done.stdout + repr(line)
     status = lines(monitor("status", "--json", cwd=organized))
