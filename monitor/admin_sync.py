@@ -1,8 +1,9 @@
 """Keeps the record of one organization as OpenAI has it: reads it, tells what changed, and says what could not be read.
 
-One reading of every part of two thousand projects is 18,000 requests, half an hour at ten a second. So a round reads of every
-project what decides and what no audit event tells (its keys, its model permissions), then the rest by turns, the oldest reading
-first, until its time is over; what is left is read evenly until the next round. Of a small organization a round reads everything.
+One reading of every part of two thousand projects is 16,000 requests, 27 minutes at ten a second. So a round reads of every
+project what decides (its keys, its model permissions), then the rest by turns, the oldest reading first and what no audit event
+tells before what one does, until its time is over. What is left is read evenly until the next round, but for what was never read
+and what the log tells of: that comes at once. Of a small organization a round reads everything.
 """
 
 import asyncio
@@ -18,11 +19,12 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 from monitor import admin_usage
 from monitor.admin_line import Line, Rank
+from monitor.admin_turns import TOLD, led_to, order, record_age
 from monitor.clock import Clock
 from monitor.config import OrganizationSettings, Settings
 from monitor.domain import audit, coverage, drift
 from monitor.domain.changes import ChangeEvent
-from monitor.domain.organization import AuditEvent, Difference, Item, ItemKind
+from monitor.domain.organization import OWN_ADMIN_KEY, PROJECT_KINDS, AuditEvent, Difference, Item, ItemKind, RecordAge
 from monitor.openai_api import organization as record
 from monitor.openai_api.admin import AdminClient, Unreadable
 from monitor.openai_api.organization import ORGANIZATION_PARTS, PROJECT_PARTS, Part
@@ -39,7 +41,6 @@ ROUND_MOST = 560.0
 """Seconds of a round: with what every organization has once and the logs, all of it stays within ten minutes."""
 AT_ONCE = 8
 """Questions under way together: answers take longer than the pause between two questions."""
-DECIDING = (ItemKind.API_KEY, ItemKind.MODEL_PERMISSIONS)
 FIRST_LOG = timedelta(days=30)
 """How far back the audit log is read at first."""
 OVERLAP = timedelta(hours=1)
@@ -48,20 +49,15 @@ LOOK_AGAIN = timedelta(minutes=1)
 """Between two looks at one project because something broke."""
 MOST_LOOKS = 10
 """Projects that are looked at because something broke: where it is more, it is nobody's own change."""
+LATEST = 1.1
+"""Intervals after which a part is read again at full pace, whatever its turn."""
+AT_A_TIME = 100
+"""Parts that are read together at full pace, before it is looked again what is most urgent."""
 LOG, CALENDAR = "audit_log", "calendar"
 _WHOLE = (LOG, "usage", admin_usage.COSTS)
 _OF_PROJECTS = tuple(part.kind for part in PROJECT_PARTS if part.kind not in {each.kind for each in ORGANIZATION_PARTS})
 _PARTS = {part.kind: part for part in PROJECT_PARTS}
 _OWN_PARTS = {part.kind: part for part in ORGANIZATION_PARTS}
-
-_TOLD_OF: dict[str, tuple[ItemKind, ...]] = {
-    "api_key": (ItemKind.API_KEY,),
-    "service_account": (ItemKind.SERVICE_ACCOUNT, ItemKind.API_KEY),
-    "rate_limit": (ItemKind.RATE_LIMIT,),
-    "role": (ItemKind.MEMBER, ItemKind.API_KEY),
-    "certificates": (ItemKind.CERTIFICATE,),
-}
-"""What is read again of a project when the log tells of a change, by the first word of its type."""
 
 Progress = Callable[[int, int], object]
 """Told how many parts of how many are read."""
@@ -79,6 +75,10 @@ class Summary:
     projects: int = 0
     left: int = 0
     """Parts of projects that are still to be read by turns."""
+    own_key: str | None = None
+    """Why it is not certain which admin key is the one that reads."""
+    age: RecordAge | None = None
+    """How old what is known of the projects was at the end of it."""
     requests: int = 0
     refused: str | None = None
     """Why nothing at all can be read."""
@@ -120,6 +120,8 @@ class AdminSync:
         """OpenAI's projects of our projects, by their keys: where no id is configured."""
         self.left: list[Place] = []
         """What the last round had no time for, in the order of its turns."""
+        self._told: dict[Place, None] = {}
+        """What the log told of, to be read at once."""
         self._busy: frozenset[str] = frozenset(record.USAGE_ENDPOINTS)
         """The endpoints that had traffic in the last day."""
         self._has_certificates = True
@@ -142,10 +144,14 @@ class AdminSync:
             self._parts = self._made.parts()
             self._projects = {item.id: item for item in self._made.items(ItemKind.PROJECT)}
             self._labels = dict(labels(matches(self._engine)))
+            self._has_certificates = (
+                self.state(ItemKind.CERTIFICATE.value).read_at is None or len(self._made.items(ItemKind.CERTIFICATE)) > 0
+            )
 
         await self._in_thread(load)
-        if self.state(ItemKind.PROJECT.value).read_at is not None:
+        if (began := self.state(ItemKind.PROJECT.value).read_at) is not None:
             self.known.set()
+            self.left = [place for place in self._order() if not self._is_read(place, began)]
 
     async def _in_thread(self, work: Callable[[], T]) -> T:
         return await asyncio.get_running_loop().run_in_executor(self._thread, work)
@@ -158,6 +164,17 @@ class AdminSync:
     def state(self, part: str, project: str | None = None) -> PartState:
         """How far a part is known."""
         return self._parts.get((part, project), PartState())
+
+    @property
+    def requests(self) -> int:
+        """How many were sent."""
+        return self._client.requests
+
+    def _read_at(self, place: Place) -> datetime | None:
+        return self.state(*place).read_at
+
+    def _is_read(self, place: Place, since: datetime) -> bool:
+        return (at := self._read_at(place)) is not None and at >= since
 
     def _names(self, known: dict[str, Item] | None = None) -> drift.Names:
         about = (self._watched(), self._labels)
@@ -174,7 +191,11 @@ class AdminSync:
     @property
     def active(self) -> list[str]:
         """The projects that are not archived."""
-        return [number for number, item in self._projects.items() if item.facts.get("status") != "archived"]
+        return [number for number in self._projects if self._is_active(number)]
+
+    def _is_active(self, project: str | None) -> bool:
+        item = self._projects.get(project or "")
+        return item is not None and item.facts.get("status") != "archived"
 
     # Parts ----------------------------------------------------------------------------------------------------------------------
 
@@ -193,6 +214,8 @@ class AdminSync:
         if kind is ItemKind.API_KEY and project is not None:
             self._keys[project] = reading.items
         items = [_storable(item) for item in reading.items]
+        if kind is ItemKind.ADMIN_KEY:
+            items = await self._find_ours(reading, items)
 
         def tell(changed: Sequence[Difference], after: datetime) -> Iterator[ChangeEvent]:
             return drift.told(changed, at, after, names)
@@ -206,6 +229,19 @@ class AdminSync:
         if kind is ItemKind.CERTIFICATE and project is None:
             self._has_certificates = bool(items) or reading.reason is not None
         return None
+
+    async def _find_ours(self, reading: record.Reading, items: list[Item]) -> list[Item]:
+        """Mark the admin key that this sync reads with: the store knows no secret to find it by."""
+        secret = self._secrets.resolve(self.settings.admin_key, admin=True).value
+        own, why = coverage.own_admin_key(secret, reading.items, whole=reading.reason is None)
+        if why is not None:
+            self.summary.own_key = f"which one is the monitor's own is not certain: {why}"
+            self._parts[OWN_ADMIN_KEY, None] = PartState(reason=self.summary.own_key)
+            await self._store(OrganizationWriter.fail, OWN_ADMIN_KEY, None, self.summary.own_key, self._clock.now())
+            return items
+        self.summary.own_key = None
+        await self._mend(OWN_ADMIN_KEY)
+        return [replace(item, facts={**item.facts, "ours": item.id == own}) for item in items]
 
     async def _fails(self, part: str, project: str | None, error: Unreadable) -> None:
         self.summary.failed[part, project] = str(error)
@@ -234,9 +270,13 @@ class AdminSync:
 
     async def _unbar(self) -> None:
         for part in (*(kind.value for kind in _OF_PROJECTS), *_WHOLE):
-            if self.state(part).reason is not None:
-                await self._store(OrganizationWriter.mend, part, self._clock.now())
-                self._parts[part, None] = replace(self.state(part), reason=None)
+            await self._mend(part)
+
+    async def _mend(self, part: str) -> None:
+        """A part of everybody's that could not be read can be."""
+        if self.state(part).reason is not None:
+            await self._store(OrganizationWriter.mend, part, self._clock.now())
+            self._parts[part, None] = replace(self.state(part), reason=None)
 
     # Rounds ---------------------------------------------------------------------------------------------------------------------
 
@@ -255,11 +295,18 @@ class AdminSync:
             now = self._clock.now()
             await self._store(OrganizationWriter.forget_usage, now)
             await self._store(OrganizationWriter.synced, now)
+            summary.age = self.age()
             self.known.set()
         summary.requests = self._client.requests - requests
         return summary
 
-    async def _work(self, places: Sequence[Place], until: float | None, progress: Progress) -> list[Place]:
+    async def _work(
+        self,
+        places: Sequence[Place],
+        until: float | None = None,
+        progress: Progress = lambda _, __: None,
+        rank: Rank = Rank.ROUND,
+    ) -> list[Place]:
         """Read the places, several at once; those for which no time is left come back."""
         waiting, done, loop = list(reversed(places)), 0, asyncio.get_running_loop()
 
@@ -267,7 +314,7 @@ class AdminSync:
             nonlocal done
             while waiting and (until is None or loop.time() < until):
                 kind, project = waiting.pop()
-                await self.read_part(_PARTS[ItemKind(kind)], project, Rank.ROUND)
+                await self.read_part(_PARTS[ItemKind(kind)], project, rank)
                 done += 1
                 progress(done, len(places))
 
@@ -277,34 +324,52 @@ class AdminSync:
         return list(reversed(waiting))
 
     def _order(self) -> list[Place]:
-        """What to read of the projects: what decides first, watched before others; then the oldest reading."""
-        now, watched = self._clock.now(), {project.project_id for project in self._watched().projects}
-        deciding: list[Place] = []
-        rest: list[tuple[float, Place]] = []
-        for project in sorted(self.active, key=lambda number: number not in watched):
-            for part in PROJECT_PARTS:
-                if part.kind is ItemKind.CERTIFICATE and not self._has_certificates:
-                    continue
-                place = (part.kind.value, project)
-                if part.kind in DECIDING:
-                    deciding.append(place)
-                    continue
-                read_at = self.state(*place).read_at
-                age = (now - read_at).total_seconds() if read_at is not None else 1e12
-                # Limits and watched projects come twice as often, and nobody never.
-                rest.append((age * (2 if project in watched else 1) * (2 if part.kind is ItemKind.RATE_LIMIT else 1), place))
-        return [*deciding, *(place for _, place in sorted(rest, key=lambda each: -each[0]))]
+        """What to read of the projects; where an interval has no room for all, what the log tells of comes half as often."""
+        sync, log = self.settings.sync, self.state(LOG)
+        told = TOLD if log.read_at is not None and log.reason is None else frozenset()
+        scarce = len(self.active) * len(self._kinds()) > sync.requests_per_second * sync.configuration.total_seconds()
+        watched = {project.project_id for project in self._watched().projects}
+        return order(self.active, self._kinds(), self._read_at, self._clock.now(), watched, told if scarce else None)
+
+    def _kinds(self) -> list[ItemKind]:
+        """What every project is asked for."""
+        return [kind for kind in PROJECT_KINDS if kind is not ItemKind.CERTIFICATE or self._has_certificates]
+
+    def age(self) -> RecordAge:
+        """How old what is known of the projects is."""
+        return record_age([(kind.value, project) for project in self.active for kind in self._kinds()], self._read_at)
 
     async def turn(self) -> float:
-        """Read one of what the last round left; gives the seconds to wait for the next, so that all are read before a new round."""
+        """Read some of what the log told of, nobody ever read or is too old, else one of what the last round left; gives the
+        seconds to wait for the next, so that all are read before a new round. Raises `StoreError`.
+        """
+        now = self._clock.now()
+        began = self.state(ItemKind.PROJECT.value).read_at or now
+        if urgent := self._urgent():
+            try:
+                await self._work(urgent, rank=Rank.TURNS)
+            except StoreError:
+                self._told |= dict.fromkeys(place for place in urgent if not self._is_read(place, now))
+                raise
+            return 0.0
+        while self.left and (not self._is_active(self.left[0][1]) or self._is_read(self.left[0], began)):
+            self.left.pop(0)
         if not self.left:
             return 5.0
         kind, project = self.left.pop(0)
-        if project in self._projects:
-            await self.read_part(_PARTS[ItemKind(kind)], project, Rank.TURNS)
-        began = self.state(ItemKind.PROJECT.value).read_at or self._clock.now()
+        await self.read_part(_PARTS[ItemKind(kind)], project, Rank.TURNS)
         time_left = (began + self.settings.sync.configuration - self._clock.now()).total_seconds()
         return max(time_left / (len(self.left) + 1), 1.5 / self.settings.sync.requests_per_second)
+
+    def _urgent(self) -> list[Place]:
+        """The next few parts that are not to wait for their turn; they are nobody else's from now on."""
+        told = list(itertools.islice(self._told, AT_A_TIME))
+        for place in told:
+            del self._told[place]
+        late = self._clock.now() - LATEST * self.settings.sync.configuration
+        old = list(itertools.takewhile(lambda place: not self._is_read(place, late), self.left[: AT_A_TIME - len(told)]))
+        del self.left[: len(old)]
+        return [place for place in dict.fromkeys([*told, *old]) if self._is_active(place[1])]
 
     # The log --------------------------------------------------------------------------------------------------------------------
 
@@ -332,25 +397,28 @@ class AdminSync:
         self.summary.changes += new
         if state.read_until is not None and new:
             fresh = {one.dedup for one in new}
-            await self._follow([event for event, one in told if one.dedup in fresh], rank)
+            await self._follow([(event, one.project_id) for event, one in told if one.dedup in fresh], rank)
         return new
 
-    async def _follow(self, events: Iterable[AuditEvent], rank: Rank) -> None:
-        """Read again what the log says has changed: only the record knows what it is now."""
-        own: dict[ItemKind, None] = {}
-        places: dict[Place, None] = {}
-        for event in events:
-            word = event.type.removeprefix("tenant.").partition(".")[0]
-            if word in ("project", "user"):
-                own[ItemKind.PROJECT if word == "project" else ItemKind.USER] = None
-            if event.project in self._projects:
-                places |= {(kind.value, event.project): None for kind in _TOLD_OF.get(word, ())}
+    async def _follow(self, events: Iterable[tuple[AuditEvent, str | None]], rank: Rank) -> None:
+        """Read again what the log says has changed, of exactly the projects it is about: only the record knows what it is now.
+
+        The first few are read before this returns, so that a burst of events does not keep the log waiting; the rest follows at
+        full pace.
+        """
+        before = set(self._projects)
+        own, places = led_to(events, self._of_person)
         for kind in own:
             await self.read_part(_OWN_PARTS[kind], None, rank)
         active = set(self.active)
-        for kind_, project in list(places)[: MOST_LOOKS * len(PROJECT_PARTS)]:
-            if project in active:
-                await self.read_part(_PARTS[ItemKind(kind_)], project, rank)
+        new = [(kind.value, each) for each in active - before for kind in self._kinds()]
+        told = [place for place in dict.fromkeys([*places, *new]) if place[1] in active]
+        await self._work(told[:AT_A_TIME], rank=rank)
+        self._told |= dict.fromkeys(told[AT_A_TIME:])
+
+    def _of_person(self, user: str | None) -> list[str]:
+        """The projects where a person owns keys: what becomes of the person becomes of them."""
+        return [project for project, keys in self._keys.items() if any(key.facts.get("owner_id") == user for key in keys)]
 
     # Usage ----------------------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@ import json
 import logging
 import os
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from datetime import UTC, datetime, timedelta
@@ -599,16 +600,18 @@ def sync(
     if unknown := set(organization or ()) - known:
         _refuse(f"No such organization: {', '.join(sorted(unknown))}. Configured are {', '.join(sorted(known))}.")
     with err.status("Reading …") as status:
+        began: dict[str, float] = {}
 
         def tell(name: str, done: int, parts: int) -> None:
-            status.update(f"Reading {escape(name)}: {done:,} of {parts:,} parts of its projects")
+            elapsed = time.monotonic() - began.setdefault(name, time.monotonic())
+            status.update(escape(sync_words.under_way(name, done, parts, elapsed)))
 
         summaries = asyncio.run(service.sync_once(loaded, organization, tell))
     for name, summary in summaries.items():
         if as_json:
             _line(sync_words.line(name, summary))
         else:
-            for text in sync_words.told(name, summary):
+            for text in sync_words.told(name, summary, SystemClock().now()):
                 out.print(escape(text))
     if any(summary.failed for summary in summaries.values()):
         raise SystemExit(Exit.INCONCLUSIVE)

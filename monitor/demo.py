@@ -30,6 +30,7 @@ from monitor.emulator.sample import (
     eventful,
     sample_world,
 )
+from monitor.hygiene_keeper import HygieneKeeper
 from monitor.incident_keeper import IncidentKeeper
 from monitor.openai_api.transport import in_process
 from monitor.organization_keeper import admin_client, opened
@@ -269,7 +270,9 @@ async def _poll_the_past(loaded: Loaded, anchor: datetime, start: datetime, end:
                 watch=keeper.note,
             )
             forward = FastForward(poller, keeper, clock)
-            syncing = asyncio.create_task(_sync_the_past(sync, clock, _sync_moments(start, end, anchor)))
+            scores, policy = HygieneKeeper(engine, engine, clock), loaded.settings.hygiene.policy
+            moments = _sync_moments(start, end, anchor)
+            syncing = asyncio.create_task(_sync_the_past(sync, clock, moments, lambda: scores.judge(policy)))
             for stage in _stages(start, end, anchor):
                 poller.settings = _paced(loaded.settings, stage.every)
                 await poller.configure(known_as=loaded.settings)
@@ -279,6 +282,7 @@ async def _poll_the_past(loaded: Loaded, anchor: datetime, start: datetime, end:
             syncing.cancel()
             await asyncio.gather(syncing, return_exceptions=True)
             await sync.once()
+            scores.judge(policy)
             await poller.beat()
 
 
@@ -289,8 +293,10 @@ def _sync_moments(start: datetime, end: datetime, anchor: datetime) -> list[date
     return sorted(at for at in {*often, *after} if start <= at < end)
 
 
-async def _sync_the_past(sync: AdminSync, clock: VirtualClock, moments: list[datetime]) -> None:
-    """Read the record at these moments: all of it every few days, between them the log and what it says has changed."""
+async def _sync_the_past(sync: AdminSync, clock: VirtualClock, moments: list[datetime], judge: Callable[[], object]) -> None:
+    """Read the record at these moments, and judge how well keys are kept: all of it every few days, between them the log and what
+    it says has changed.
+    """
     whole = clock.now()
     for at in moments:
         await asyncio.sleep(max((at - clock.now()).total_seconds(), 0))
@@ -298,6 +304,7 @@ async def _sync_the_past(sync: AdminSync, clock: VirtualClock, moments: list[dat
             whole = at + ROUND_EVERY
             await sync.round()
         await sync.read_log()
+        judge()
 
 
 _LOOKS = tuple(timedelta(seconds=seconds) for seconds in (0, 16, 31, 46, 61))

@@ -159,6 +159,8 @@ class Loops:
     async def _round(self) -> timedelta | None:
         """Where not even the projects can be read, the next round comes sooner."""
         summary = await self._sync.round()
+        if summary.age is not None:
+            log.info("the record of %s: %s", self._sync.settings.name, summary.age.said(self._clock.now()))
         return ROUND_AGAIN if (ItemKind.PROJECT.value, None) in summary.failed else None
 
     async def _log_and_dates(self) -> None:
@@ -167,13 +169,16 @@ class Loops:
 
     async def _every(self, every: timedelta, step: Callable[[], Awaitable[object]], last: datetime | None) -> None:
         """Repeat a step, sooner where it says so, at once where the admin key is another one."""
+        loop = asyncio.get_running_loop()
         wait = max((last + every - self._clock.now()).total_seconds(), 0.0) if last is not None else 0.0
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._awake.wait(), min(wait, every.total_seconds()))
-            wait = every.total_seconds()
+            wait, began = every.total_seconds(), loop.time()
             try:
-                if isinstance(sooner := await step(), timedelta):
+                sooner = await step()
+                wait = max(wait - (loop.time() - began), 0.0)  # a round takes minutes, and the next is due by the clock
+                if isinstance(sooner, timedelta):
                     wait = min(wait, sooner.total_seconds())
             except StoreError as error:
                 log.warning("the record of %s could not be stored: %s", self._sync.settings.name, error)

@@ -55,7 +55,8 @@ LAST_MOMENT = 5.0
 """Seconds that running checks get when the poller stops."""
 TOKENS_FOR_A_CALL = 25
 CATALOGUE_EVERY = 3600.0
-"""Seconds between two readings of the models that a project is listed. Checks of its key list them far more often."""
+"""Seconds between two readings of the models that a project is listed, where no model newly fails. Checks of its key list them far
+more often."""
 _Owner = tuple[str | None, str | None]
 """Project and key."""
 WAVE_EVERY = 10.0
@@ -300,6 +301,8 @@ class Poller:
             return
         was, job.ill = job.ill, recorded.state.failure.lane if recorded.state.failure else None
         (self._ill.add if job.ill else self._ill.discard)(job)
+        if job.ill is Lane.ACCESS and was is not Lane.ACCESS:
+            self._catalogue_due.pop(recorded.observation.target.project or "", None)  # does the list still have the model?
         if was is not None and job.ill is None and job.project is not None:
             self._ask_siblings(job, was)
         if job.running:

@@ -9,13 +9,13 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable, Collection, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from monitor.clock import SystemClock
+from monitor.clock import Clock, SystemClock
 from monitor.config import ConfigErrors, ConfigWatcher, Settings, configured, find_config, load_settings, open_secrets
 from monitor.domain.diagnosis import Diagnosis, context_of
 from monitor.domain.inventory import Inventory, ProbeKind, Target
@@ -111,15 +111,7 @@ def store_of(settings: Settings) -> "Iterator[Engine]":
 
 async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
     """Poll until a signal says stop (or, with `die_with_stdin`, the parent is gone). Raises `StoreError` where it cannot begin."""
-    from monitor.hygiene_keeper import HygieneKeeper
-    from monitor.incident_keeper import IncidentKeeper
-    from monitor.notify.outbox import Teller
     from monitor.openai_api.client import scrub_environment
-    from monitor.organization_keeper import OrganizationKeeper
-    from monitor.poller import Poller
-    from monitor.store.leases import Leases, shared
-    from monitor.store.leases import name as leases_name
-    from monitor.store.record import Writer
     from monitor.web import serve
 
     scrub_environment()
@@ -127,41 +119,66 @@ async def poll(loaded: Loaded, *, die_with_stdin: bool = False) -> None:
     stop = asyncio.Event()
     _on_signals(stop)
     with store_of(settings) as engine:
-        async with api_client(settings) as client:
-            leases = Leases(engine, leases_name(), settings.poller.lease) if shared(engine) else None
-            leading = leases.leading() if leases else engine
-            teller = Teller(leading, settings)
-            organizations = OrganizationKeeper(leading, SystemClock(), loaded.secrets)
-            keeper = IncidentKeeper(leading, SystemClock(), teller.tell, teller.forget, organizations.look_now)
-            poller = Poller(
-                settings,
-                loaded.secrets,
-                clock=SystemClock(),
-                client=client,
-                writer=Writer(engine, leases=leases),
-                salt=meta.salt(engine),
-                reload=loaded.reloader(),
-                watch=keeper.note,
-                leases=leases,
-            )
+        async with api_client(settings) as client, keeping(loaded, engine, client, SystemClock()) as poller:
             log.info("watching %d projects; database %s", len(settings.projects), settings.redacted()["database_url"])
-            keepers = [
-                asyncio.create_task(serve(poller, settings)),
-                asyncio.create_task(_forget(poller, leading)),
-                asyncio.create_task(keeper.run(poller)),
-                asyncio.create_task(organizations.run(poller)),
-                asyncio.create_task(_notify(poller, loaded.secrets, teller, engine)),
-                asyncio.create_task(HygieneKeeper(engine, leading, SystemClock()).run(poller)),
-                asyncio.create_task(_remind(poller, leading)),
-            ]
-            if die_with_stdin:
-                keepers.append(asyncio.create_task(_stop_with_parent(stop)))
-            try:
+            async with _beside(serve(poller, settings), *([_stop_with_parent(stop)] if die_with_stdin else [])):
                 await poller.run(stop)
-            finally:
-                for task in keepers:
-                    task.cancel()
-                await asyncio.gather(*keepers, return_exceptions=True)
+
+
+@contextlib.asynccontextmanager
+async def keeping(
+    loaded: Loaded, engine: "Engine", client: "ApiClient", clock: Clock, transport: "AsyncBaseTransport | None" = None
+) -> "AsyncIterator[Poller]":
+    """A poller that is to be run, and all that keeps running beside it until the block ends: incidents, the organization's record,
+    messages, scorecards, reminders, retention. `transport` replaces the network of the Administration API.
+    """
+    from monitor.hygiene_keeper import HygieneKeeper
+    from monitor.incident_keeper import IncidentKeeper
+    from monitor.notify.outbox import Teller
+    from monitor.organization_keeper import OrganizationKeeper, admin_client
+    from monitor.poller import Poller
+    from monitor.store.leases import Leases, shared
+    from monitor.store.leases import name as leases_name
+    from monitor.store.record import Writer
+
+    settings = loaded.settings
+    leases = Leases(engine, leases_name(), settings.poller.lease) if shared(engine) else None
+    leading = leases.leading() if leases else engine
+    teller = Teller(leading, settings)
+    organizations = OrganizationKeeper(leading, clock, loaded.secrets, admin_client(loaded.secrets, transport))
+    keeper = IncidentKeeper(leading, clock, teller.tell, teller.forget, organizations.look_now)
+    poller = Poller(
+        settings,
+        loaded.secrets,
+        clock=clock,
+        client=client,
+        writer=Writer(engine, leases=leases),
+        salt=meta.salt(engine),
+        reload=loaded.reloader(),
+        watch=keeper.note,
+        leases=leases,
+    )
+    async with _beside(
+        _forget(poller, leading, clock),
+        keeper.run(poller),
+        organizations.run(poller),
+        _notify(poller, loaded.secrets, teller, engine, clock),
+        HygieneKeeper(engine, leading, clock).run(poller),
+        _remind(poller, leading, clock),
+    ):
+        yield poller
+
+
+@contextlib.asynccontextmanager
+async def _beside(*loops: Coroutine[object, object, None]) -> AsyncIterator[None]:
+    """Loops that run until the block ends."""
+    tasks = [asyncio.create_task(each) for each in loops]
+    try:
+        yield
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def poll_once(loaded: Loaded) -> list[Observation]:
@@ -267,7 +284,7 @@ def api_client(settings: Settings, transport: "AsyncBaseTransport | None" = None
     )
 
 
-async def _notify(poller: "Poller", secrets: Secrets, teller: "Teller", engine: "Engine") -> None:
+async def _notify(poller: "Poller", secrets: Secrets, teller: "Teller", engine: "Engine", clock: Clock) -> None:
     """Empty the outbox, ping the dead man's switch, and take over the channels of a configuration that was read again."""
     from monitor.notify import dead_man
     from monitor.notify.channels import Channels
@@ -283,7 +300,7 @@ async def _notify(poller: "Poller", secrets: Secrets, teller: "Teller", engine: 
             channels = Channels(settings, secrets)
         try:
             if channels.names:
-                await deliver(engine, channels, worker, SystemClock().now())
+                await deliver(engine, channels, worker, clock.now())
         except StoreError as error:
             log.warning("the outbox cannot be read: %s", error)
         now = time.monotonic()
@@ -293,19 +310,19 @@ async def _notify(poller: "Poller", secrets: Secrets, teller: "Teller", engine: 
                 log.warning("the dead man's switch could not be told: %s", why)
 
 
-async def _forget(poller: "Poller", engine: "Engine") -> None:
+async def _forget(poller: "Poller", engine: "Engine", clock: Clock) -> None:
     """Pack what is over and keep to the retention: every hour, in small steps between which the writer writes."""
     while True:
         await asyncio.sleep(FORGET_EVERY)
         if not poller.share.held.leads:
             continue
         try:
-            await _forget_all(engine, poller.settings.retention)
+            await _forget_all(engine, poller.settings.retention, clock)
         except StoreError as error:
             log.warning("what is old could not be forgotten: %s", error)
 
 
-async def _remind(poller: "Poller", engine: "Engine") -> None:
+async def _remind(poller: "Poller", engine: "Engine", clock: Clock) -> None:
     """Put reminders of deadlines into the outbox, every hour."""
     from monitor.notify.reminders import remind
 
@@ -316,14 +333,14 @@ async def _remind(poller: "Poller", engine: "Engine") -> None:
         if not poller.share.held.leads:
             continue
         try:
-            await asyncio.to_thread(remind, engine, poller.settings, SystemClock().now())
+            await asyncio.to_thread(remind, engine, poller.settings, clock.now())
         except StoreError as error:
             log.warning("nobody could be reminded of deadlines: %s", error)
 
 
-async def _forget_all(engine: "Engine", policy: maintenance.RetentionPolicy) -> None:
+async def _forget_all(engine: "Engine", policy: maintenance.RetentionPolicy, clock: Clock) -> None:
     for _ in range(_FORGET_RUNS):
-        done = await asyncio.to_thread(maintenance.prune, engine, SystemClock().now(), policy)
+        done = await asyncio.to_thread(maintenance.prune, engine, clock.now(), policy)
         if done.finished:
             return
         await asyncio.sleep(_FORGET_PAUSE)

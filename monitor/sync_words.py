@@ -1,10 +1,12 @@
 """What a sync did, for people and for scripts; and what one without an admin key would gain by it."""
 
 from collections.abc import Iterator
+from datetime import datetime
 from typing import Any
 
 from monitor.admin_sync import Summary
 from monitor.domain.organization import ItemKind
+from monitor.domain.words import capital, duration
 
 WITHOUT_ADMIN_KEY = (
     "No organization is configured, so its own record cannot be read. Watching works without it.",
@@ -47,7 +49,13 @@ def noun(part: str) -> str:
     return _NOUNS.get(kind, kind.replace("_", " "))
 
 
-def told(name: str, summary: Summary) -> Iterator[str]:
+def under_way(name: str, done: int, parts: int, elapsed: float) -> str:
+    """How far a sync is: of so many parts of projects so many are read, after so many seconds."""
+    rest = f"; about {duration(elapsed / done * (parts - done))} to go" if done and elapsed >= 5 and parts > done else ""
+    return f"Reading {name}: {done:,} of {parts:,} parts of its projects{rest}"
+
+
+def told(name: str, summary: Summary, now: datetime) -> Iterator[str]:
     """Lines for people."""
     if summary.refused is not None:
         yield f"{name}: nothing could be read: {summary.refused}."
@@ -58,6 +66,10 @@ def told(name: str, summary: Summary) -> Iterator[str]:
     for event in sorted(summary.changes, key=lambda each: each.at)[-_MOST:]:
         where = f"{event.project}: " if event.project else ""
         yield f"  {event.at:%Y-%m-%d %H:%M} {where}{event.text}{f' By {event.actor}.' if event.actor else ''}"
+    if summary.age is not None:
+        yield f"  {capital(summary.age.said(now))}."
+    if summary.own_key is not None:
+        yield f"  admin keys: {summary.own_key}."
     for what, reason, count in gaps(summary):
         yield f"  not read: {what}{f' of {count:,} projects' if count > 1 else ''}: {reason}"
 
@@ -84,9 +96,12 @@ def line(name: str, summary: Summary) -> dict[str, Any]:
         "refused": summary.refused,
         "read": dict(sorted(summary.read.items())),
         "not_read": [{"part": what, "reason": reason, "count": count} for what, reason, count in gaps(summary)],
+        "own_admin_key_problem": summary.own_key,
+        "parts_left": summary.left,
+        "oldest_read_at": _iso(summary.age.oldest_at if summary.age is not None else None),
         "changes": [
             {
-                "at": event.at.isoformat(timespec="seconds").replace("+00:00", "Z"),
+                "at": _iso(event.at),
                 "kind": event.kind.value,
                 "project": event.project,
                 "text": event.text,
@@ -95,3 +110,7 @@ def line(name: str, summary: Summary) -> dict[str, Any]:
             for event in summary.changes
         ],
     }
+
+
+def _iso(at: datetime | None) -> str | None:
+    return at.isoformat(timespec="seconds").replace("+00:00", "Z") if at is not None else None

@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from monitor.sync_words import under_way
 from tests.test_cli import api, break_it, house, lines, monitor
 
 __all__ = ["api", "house"]
@@ -36,12 +37,28 @@ def test_it_reads_everything_once_and_says_what(organized: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "acme: 1 projects read" in done.stdout
     assert "model permissions" in done.stdout
+    assert "  Everything is at most " in done.stdout
     [line] = lines(monitor("sync", "--json", "--organization", "acme", cwd=organized))
     assert (line["organization"], line["projects"], line["refused"], line["not_read"]) == ("acme", 1, None, [])
     assert line["read"]["api_key"] == 1
+    assert (line["parts_left"], line["own_admin_key_problem"]) == (0, None)
+    assert re.fullmatch(r"\d{4}-.*Z", line["oldest_read_at"])
     assert ADMIN not in done.stdout + repr(line)
     status = lines(monitor("status", "--json", cwd=organized))
     assert re.fullmatch(r"\d{4}-.*Z", status[0]["synced"]["acme"])
+
+
+@pytest.mark.parametrize(
+    ("done", "elapsed", "said"),
+    [
+        (0, 0.0, "0 of 16,000 parts of its projects"),
+        (20, 2.0, "20 of 16,000 parts of its projects"),
+        (600, 60.0, "600 of 16,000 parts of its projects; about 25 min 40 s to go"),
+        (16_000, 1600.0, "16,000 of 16,000 parts of its projects"),
+    ],
+)
+def test_how_far_it_is_and_how_long_it_takes_still(done: int, elapsed: float, said: str) -> None:
+    assert under_way("acme", done, 16_000, elapsed) == f"Reading acme: {said}"
 
 
 def test_what_changed_since_the_last_time_is_told(organized: Path, api: str) -> None:

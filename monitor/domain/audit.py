@@ -49,14 +49,14 @@ _FAMILIES: tuple[tuple[str, ChangeKind], ...] = (
 
 def kind_of(kind: str) -> ChangeKind:
     """Our kind for OpenAI's word; `OTHER` for one that is new."""
-    bare = _bare(kind)
+    bare = bare_type(kind)
     if bare in _KINDS:
         return _KINDS[bare]
     return next((ours for beginning, ours in _FAMILIES if bare.startswith(beginning)), _K.OTHER)
 
 
-def _bare(kind: str) -> str:
-    """Without what only says in which of the two logs it stands."""
+def bare_type(kind: str) -> str:
+    """OpenAI's word without what only says in which of the two logs it stands."""
     return kind.removeprefix("tenant.").replace("project_api_key.", "api_key.")
 
 
@@ -96,7 +96,7 @@ def _home(item: Item | None) -> str | None:
 
 
 def _saying(event: AuditEvent, names: Names, limits: dict[str, Mapping[str, Any]]) -> Saying:
-    kind, bare = kind_of(event.type), _bare(event.type)
+    kind, bare = kind_of(event.type), bare_type(event.type)
     noun, _, verb = bare.rpartition(".")
     item = names.known.get(event.subject or "")
     facts = {**event.facts, **(item.facts if item is not None else {})}

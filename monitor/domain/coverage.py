@@ -84,6 +84,23 @@ def matches(
             yield KeyMatch(project, label, matched, organization, key, home)
 
 
+def own_admin_key(secret: str | None, records: Collection[Item], *, whole: bool) -> tuple[str | None, str | None]:
+    """The id of the admin key that `secret` is, or why that is not certain, in words.
+
+    `records` are the organization's admin keys with `redacted_value` as OpenAI sent it: all there are only where they are `whole`.
+    """
+    matched, found = match(secret or "", None, records)
+    if secret is None:
+        return None, "the configured one cannot be read"
+    if found is not None and whole:
+        return found.id, None
+    if matched is Matched.AMBIGUOUS:
+        return None, "several look alike in the few characters that OpenAI shows"
+    if not whole:
+        return None, "some entries of the list could not be understood"
+    return None, "none on the list looks like it"
+
+
 def _looks_like(secret: str, item: Item) -> bool:
     parts = shown_parts(item.facts.get("redacted_value"))
     # Shorter than what is shown of it: then beginning and end would overlap and prove nothing.

@@ -225,21 +225,40 @@ def _keys(facts: Facts, people: _People) -> Iterator[Deadline]:
         )
 
 
+_BLIND = (
+    "the organization's record no more, and with it end inventory, changes, usage and most of these deadlines. Watching goes on."
+)
+_NEW_ADMIN_KEY = (
+    "Let an owner of the organization create one that may only read, and put it where the old one is read: no restart is needed."
+)
+
+
 def _admin_keys(facts: Facts) -> Iterator[Deadline]:
     for item in facts.organization.of(ItemKind.ADMIN_KEY):
         at = item.time("expires_at")
         if at is None:
             continue
+        ours = item.facts.get("ours")
+        evidence = [f"Admin key “{item.name}”{_shown(item)} expires {clock(at)}.", _used(item)]
+        if ours is True:
+            title, breaks, next_step = f"our admin key “{item.name}” expires", f"The monitor reads {_BLIND}", _NEW_ADMIN_KEY
+            evidence.append("It is the one that this monitor reads with: beginning and end are those of the configured secret.")
+        elif ours is False:
+            title, breaks = f"admin key “{item.name}” expires", "Whoever uses it is refused by the Administration API."
+            next_step = "Ask its owner whether it is still needed; if so, replace it before."
+            evidence.append("It is not the monitor's own.")
+        else:
+            title, next_step = f"admin key “{item.name}” expires", _NEW_ADMIN_KEY
+            breaks = "Whoever uses it is refused by the Administration API. If it is the monitor's own, the monitor reads " + _BLIND
         yield Deadline(
             kind=DeadlineKind.ADMIN_KEY_EXPIRY,
             at=at,
-            title=f"admin key “{item.name}” expires",
+            title=title,
             mark=f"{DeadlineKind.ADMIN_KEY_EXPIRY}:{item.id}:{clock(at)}",
-            breaks="Whoever uses it is refused by the Administration API. If it is the monitor's own, the organization's record "
-            "is read no more, and with it end inventory, changes, usage and most of these deadlines.",
-            next_step="Let an owner of the organization create one that may only read, and put it where the old one is read.",
-            evidence=(f"Admin key “{item.name}”{_shown(item)} expires {clock(at)}.", _used(item)),
-        )  # fmt: skip
+            breaks=breaks,
+            next_step=next_step,
+            evidence=tuple(evidence),
+        )
 
 
 def _certificates(facts: Facts, people: _People) -> Iterator[Deadline]:

@@ -488,8 +488,9 @@ def expired(items: Iterable[Item], since: datetime, until: datetime, names: Name
             kind, text = _K.CERTIFICATE_EXPIRED, f"Certificate “{item.name}” expired."
         else:
             title = names.key(number, item.facts)
-            admin = item.kind is ItemKind.ADMIN_KEY
-            kind, text = _K.KEY_EXPIRED, f"{title.replace('Key', 'Admin key', 1) if admin else title} expired."
+            if item.kind is ItemKind.ADMIN_KEY:
+                title = title.replace("Key", "Our admin key" if item.facts.get("ours") is True else "Admin key", 1)
+            kind, text = _K.KEY_EXPIRED, f"{title} expired."
         yield ChangeEvent(
             at=at,
             kind=kind,

@@ -7,9 +7,8 @@ from datetime import datetime, timedelta
 from monitor.domain.binding import Binding, Tried
 from monitor.domain.coverage import KeyMatch, Matched
 from monitor.domain.inventory import ApiKey, KeyKind, Project
-from monitor.domain.organization import Item, ItemKind, Organization
+from monitor.domain.organization import NO_ADMIN_KEY, Item, ItemKind, Organization
 
-NO_ADMIN_KEY = "this needs an admin key: add [[organizations]] to the configuration"
 NO_USAGE = "the usage of the organization has not been read"
 
 

@@ -366,7 +366,8 @@ def _default_project(facts: ProjectFacts, policy: HygienePolicy, now: datetime) 
         return NotKnown(_NO_ENVIRONMENT)
     evidence = [Evidence(f"the project’s environment is {environment}")]
     if by_name:
-        evidence.append(Evidence("OpenAI calls the project “Default project”", facts.reading(ItemKind.PROJECT).at))
+        said = "it is the default project by its name, “Default project”: OpenAI marks it by nothing else"
+        evidence.append(Evidence(said, facts.reading(ItemKind.PROJECT).at))
     if by_key:
         evidence.append(Evidence("its key belongs to no project and no project id is sent", now))
     return Broken(

@@ -10,6 +10,8 @@ from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from monitor.domain.words import duration
+
 
 class ItemKind(StrEnum):
     """What an item is, with the facts it may have."""
@@ -40,7 +42,8 @@ class ItemKind(StrEnum):
     CERTIFICATE = "certificate"
     """`name active valid_at expires_at`, of the organization or activated for a project (then its id is `project/cert_…`)."""
     ADMIN_KEY = "admin_key"
-    """`name redacted_value created_at last_used_at expires_at owner_name`."""
+    """`name redacted_value created_at last_used_at expires_at owner_name`, and `ours`, true of the one that reads this record and
+    false of the others; absent where that is not certain."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +112,49 @@ class AuditEvent:
     """What was asked for, redacted."""
 
 
+PROJECT_KINDS = (
+    ItemKind.API_KEY,
+    ItemKind.RATE_LIMIT,
+    ItemKind.MODEL_PERMISSIONS,
+    ItemKind.SPEND_LIMIT,
+    ItemKind.HOSTED_TOOLS,
+    ItemKind.SERVICE_ACCOUNT,
+    ItemKind.MEMBER,
+    ItemKind.SPEND_ALERT,
+    ItemKind.CERTIFICATE,
+)
+"""What is read of every project, each a part of its own; certificates only where the organization has any."""
+
+
+@dataclass(frozen=True, slots=True)
+class RecordAge:
+    """How old what is known of the projects is: everything is at most as old as the oldest part."""
+
+    parts: int
+    """Of all active projects."""
+    unread: int = 0
+    """Those that were never read."""
+    oldest_at: datetime | None = None
+    """When the oldest was read; None where none was."""
+    kind: str | None = None
+    """What the oldest is, and whose (OpenAI's id)."""
+    project: str | None = None
+
+    def said(self, now: datetime) -> str:
+        """In words, to go on a sentence: `everything is at most 58 min old`."""
+        if not self.parts:
+            return "there is no active project"
+        if self.oldest_at is None:
+            return "nothing of its projects was read yet"
+        old = f"at most {duration(max((now - self.oldest_at).total_seconds(), 0.0))} old"
+        if not self.unread:
+            return f"everything is {old}"
+        return f"{self.unread:,} of {self.parts:,} parts of its projects were never read; the others are {old}"
+
+
 NO_ADMIN_KEY = "no admin key is configured"
+OWN_ADMIN_KEY = f"{ItemKind.ADMIN_KEY.value}.own"
+"""The part of the record that says which admin key is the one that reads it: a gap where that is not certain."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -129,6 +129,8 @@ _TWO_WAYS = frozenset(
 _NAMES = re.compile(r"“[^”]*”")
 _EASED = re.compile(r"\b(?:was (?:raised|removed|uploaded|created|deleted|deactivated|given)|works|no more|no longer demanded)\b")
 _TIGHTENED = re.compile(r"\b(?:was lowered|was set to)\b")
+_WITHDRAWN = re.compile(r"\b(?:was deactivated|was deleted|active no more|no longer demanded)\b")
+_STILL_SENT = "while another certificate is demanded, calls that come with this one are refused"
 _NOT_SENT = frozenset(
     {"owner", "environment", "services", "tags", "budget", "health", "slo", "intervals", "channels", "routes", "windows", "metrics",
      "retention", "dashboard_url", "dead_man_url", "people", "name"}
@@ -145,6 +147,8 @@ def _rule(incident: Incident, event: ChangeEvent) -> Rule | None:
         return None if set(event.subject.split(", ")) <= _NOT_SENT else rule
     if event.kind in _TWO_WAYS:
         said = _NAMES.sub("", event.text)
+        if event.kind is ChangeKind.CERTIFICATE_CHANGED and _WITHDRAWN.search(said):
+            return replace(rule, weight=rule.weight - 5, why=_STILL_SENT)
         if _EASED.search(said):
             return None
         if event.kind is ChangeKind.SPEND_LIMIT_CHANGED and not _TIGHTENED.search(said):
@@ -316,7 +320,7 @@ _NEXT: Mapping[ChangeKind, tuple[Owner, str]] = {
     ),
     ChangeKind.CERTIFICATE_CHANGED: (
         Owner.ORGANIZATION_OWNER,
-        f"Deactivate the certificate in {_SETTINGS} → Organization → Security, or let the services present theirs.",
+        f"Let the services present a certificate that is active, or demand none in {_SETTINGS} → Organization → Security.",
     ),
     ChangeKind.CERTIFICATE_EXPIRED: (
         Owner.ORGANIZATION_OWNER,

@@ -234,6 +234,9 @@ class Administration:
         """Of projects and organizations, by their id."""
         self.spend_alerts: dict[str, Shelf[tuple[str, int, list[str]]]] = {}
         """Id, cents and recipients, by the id of project or organization."""
+        self.presented: dict[str, str] = {}
+        """Ids of certificates, by the id of the project or organization whose calls come with them."""
+        self._redacted: Callable[[str], str] = _documented
         self.usage = Ledger(lambda: world.clock())  # noqa: PLW0108 - a story stops the clock by replacing it
         self.troubles: list[EndpointTrouble] = []
         self.bucket: Bucket | None = None
@@ -279,7 +282,8 @@ class Administration:
             who = self._user(owner) if owner is not None else organization.owner
             if who.role != "owner" and who.id not in record.members:
                 record.members.add(who.id, (who, "member", int(moment)), moment)
-        made = KeyRecord(self._id("key_", key.secret), name or "key", _redacted(key.secret), who, int(moment), _whole(expires_at))
+        number, shown = self._id("key_", key.secret), self._redacted(key.secret)
+        made = KeyRecord(number, name or "key", shown, who, int(moment), _whole(expires_at))
         self.keys[key.secret] = made
         record.secrets.append(key.secret)
         if kind not in ("sk-", "sk-None-"):  # those belong to a person and to no project: no list of a project has them
@@ -362,6 +366,16 @@ class Administration:
         if made is None or record.archived_at is not None:
             return False
         return (made.expires_at is None or self._now() < made.expires_at) and self.has_access(record, made)
+
+    def admits(self, project: "Project") -> bool:
+        """Whether calls of a project come with a certificate that is demanded and has not expired, or none is demanded.
+
+        Uploading one demands nothing; the active ones of project and organization are, and any of them will do.
+        """
+        home = self.organizations[project.organization]
+        demanded = [made for made in home.certificates if not made.active.isdisjoint((project.id, home.id))]
+        shown = self.presented.get(project.id, self.presented.get(home.id))
+        return not demanded or any(made.id == shown and self._now() < made.expires_at for made in demanded)
 
     def has_access(self, record: ProjectRecord, made: KeyRecord) -> bool:
         """Whether the owner of a key still belongs to the project."""
@@ -620,6 +634,17 @@ class Administration:
         """A certificate is demanded no more."""
         self._switched(name, whose, by, on=False)
 
+    def present_certificate(self, whose: str, name: str | None = None) -> None:
+        """The calls of a project, or of a whole organization, come with this certificate from now on; None is without any.
+
+        Which one a client of the emulator has is agreed here: between two processes of one machine there is no TLS.
+        """
+        where = self._whose(whose)
+        self.presented.pop(where, None)
+        if name is not None:
+            self.presented[where] = self._certificate(name).id
+        self._reckon_of(where)
+
     def remove_certificate(self, name: str, by: str | None = None) -> None:
         """A certificate is deleted."""
         made = self._certificate(name)
@@ -653,12 +678,22 @@ class Administration:
         """A key for the Administration API. Without `scopes` it is unrestricted."""
         home, moment = self._organization(organization), self._moment(created_at)
         who = self._user(owner) if owner is not None else home.owner
-        made = KeyRecord(self._id("key_", secret), name, _redacted(secret), who, int(moment), _whole(expires_at))
+        made = KeyRecord(self._id("key_", secret), name, self._redacted(secret), who, int(moment), _whole(expires_at))
         key = AdminKey(secret, organization, made, frozenset(scopes) if scopes is not None else None)
         self.admin_keys[secret] = key
         home.admin_keys.add(made.id, key, moment)
         if created_at is None:
             self.note("tenant.admin_api_key.created", {"id": made.id}, organization, owner)
+
+    def redaction(self, form: str = "documented") -> None:
+        """How keys are shown from now on, those that are there too."""
+        if form not in REDACTIONS:
+            raise ValueError(f"no such form: {form}; there are {', '.join(REDACTIONS)}")
+        self._redacted = REDACTIONS[form]
+        for secret, made in self.keys.items():
+            made.redacted = self._redacted(secret)
+        for secret, key in self.admin_keys.items():
+            key.record.redacted = self._redacted(secret)
 
     def revoke_admin_key(self, secret: str) -> None:
         """An admin key is deleted."""
@@ -752,6 +787,7 @@ class Administration:
         made.active.add(where) if on else made.active.discard(where)
         detail = {"certificates": [{"id": made.id, "name": made.name}]}
         self.note(f"certificates.{'activated' if on else 'deactivated'}", detail, where, by)
+        self._reckon_of(where)
 
     def _assigned(self, type: str, record: ProjectRecord, who: User, by: str | None) -> None:  # noqa: A002 - OpenAI's word
         resource = {"resource_id": record.project.id, "resource_type": "api.project"}
@@ -779,7 +815,7 @@ class Administration:
             if carrier is not None:
                 self._carriers[project, model] = carrier
         key = self._world.keys.get(carrier or "")
-        accepted = key is not None and not key.revoked and self.accepts(key) and self.spent(found) is None
+        accepted = key is not None and not key.revoked and self.accepts(key) and self.spent(found) is None and self.admits(found)
         series = self._series(key, model) if accepted and key is not None and self._world.may_use(found, model) else None
         made = self.keys.get(carrier or "")
         expires = made.expires_at if made is not None and made.expires_at is not None else math.inf
@@ -801,9 +837,23 @@ def _kind(secret: str) -> str:
     return next((kind for kind in _KINDS if secret.startswith(kind)), "")
 
 
-def _redacted(secret: str) -> str:
+def _documented(secret: str) -> str:
+    """As the reference's examples: `sk-abc...def`, and `sk-admin...def`, which tells nothing but the kind and three characters."""
+    return f"{'sk-admin' if secret.startswith('sk-admin-') else secret[:6]}...{secret[-3:]}"
+
+
+def _prefixed(secret: str) -> str:
     kind = _kind(secret)
     return f"{kind}{secret[len(kind) : len(kind) + 3]}...{secret[-3:]}"
+
+
+def _starred(secret: str) -> str:
+    kind = _kind(secret)
+    return f"{kind}{'*' * min(max(len(secret) - len(kind) - 4, 2), 150)}{secret[-4:]}"
+
+
+REDACTIONS: dict[str, Callable[[str], str]] = {"documented": _documented, "prefixed": _prefixed, "starred": _starred}
+"""How keys are shown. What the real API shows of a key is published nowhere: the default are its reference's examples."""
 
 
 def _whole(moment: float | None) -> int | None:
@@ -827,8 +877,10 @@ ADMINISTRATION_VERBS: tuple[Callable[..., None], ...] = (
     Administration.remove_member, Administration.add_service_account, Administration.remove_service_account,
     Administration.hosted_tool, Administration.service_tiers, Administration.spend_limit, Administration.reach_spend_limit,
     Administration.relieve_spend_limit, Administration.spend_alert, Administration.add_certificate,
-    Administration.activate_certificate, Administration.deactivate_certificate, Administration.remove_certificate,
-    Administration.ip_allowlist, Administration.add_admin_key, Administration.revoke_admin_key, Administration.restrict_admin_key,
+    Administration.activate_certificate, Administration.deactivate_certificate, Administration.present_certificate,
+    Administration.remove_certificate,
+    Administration.ip_allowlist, Administration.redaction, Administration.add_admin_key,
+    Administration.revoke_admin_key, Administration.restrict_admin_key,
     Administration.audit, Administration.usage_delay, Administration.administration_limit, Administration.administration_trouble,
     Administration.heal_administration,
 )  # fmt: skip

@@ -157,12 +157,17 @@ class _Call:
             raise _Refused(no_key(ask))
         if self.project is None or self.key is None:
             raise _Refused(invalid_key(ask))
+        if not self.world.administration.admits(self.project):
+            raise _Refused(REFUSALS["auth.unknown"](ask))  # what OpenAI says then, nobody has published
         refusal = self.world.refuse(("auth.",), ask)
         if refusal is not None:
             raise _Refused(refusal)
         project = self.request.headers.get("openai-project")
         if project and project != self.project.id:
-            raise _Refused(error(401, "OpenAI-Project header should match project for API key", "mismatched_project"))
+            other = self.world.projects.get(project)
+            if self.key.bound or other is None:
+                raise _Refused(error(401, "OpenAI-Project header should match project for API key", "mismatched_project"))
+            self.project = other  # whose lists, limits and bill it is
         organization = self.request.headers.get("openai-organization")
         if organization and organization != self.project.organization:
             text = "OpenAI-Organization header should match organization for API key"

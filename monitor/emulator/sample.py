@@ -195,13 +195,16 @@ def _record(world: World, anchor: float) -> None:
     world.add_project("proj_SAMPLEhackathon", ORGANIZATION, name, slug="harbor-books-sample", created_at=begun)
     world.add_key(key.secret, "proj_SAMPLEhackathon", name=key.label, owner=_email("yuki.tanaka"), created_at=begun)
     admin = SAMPLE_ADMIN_KEY
-    record.add_admin_key(ORGANIZATION, admin.secret, "monitor, read only", list(admin.scopes or ()), created_at=anchor - 60 * DAY)
+    scopes, begun, ends = list(admin.scopes or ()), anchor - 60 * DAY, anchor + 26 * DAY
+    record.add_admin_key(ORGANIZATION, admin.secret, "monitor, read only", scopes, created_at=begun, expires_at=ends)
     other = "sk-admin-SAMPLE-terraform-not-a-key-0912"
     record.add_admin_key(ORGANIZATION, other, "terraform", created_at=anchor - 350 * DAY, expires_at=anchor + 120 * DAY)
     for name, days in (("harbor-mtls-2025", 41), ("harbor-mtls-2026", 320)):
         record.add_certificate(ORGANIZATION, name, anchor - 320 * DAY, anchor + days * DAY, created_at=anchor - 320 * DAY)
     for name in ("checkout", "fraud-scoring"):
         record.activate_certificate("harbor-mtls-2025", ids[name])
+        record.present_certificate(ids[name], "harbor-mtls-2025")
+    record.present_certificate(ORGANIZATION, "harbor-mtls-2026")
     record.activate_certificate("harbor-mtls-2026", ORGANIZATION)
 
 

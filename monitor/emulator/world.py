@@ -7,6 +7,7 @@ import random
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from datetime import date as calendar_day
 from typing import Any, TypeVar
 
@@ -43,6 +44,8 @@ class Key:
     project: str
     revoked: bool = False
     scopes: frozenset[str] | None = None
+    bound: bool = True
+    """Whether it is refused under another project's id, as keys of a project are."""
 
 
 @dataclass
@@ -210,6 +213,14 @@ class World:
         key.scopes = frozenset(scopes) if scopes is not None else None
         self.administration.key_restricted(key, by)
 
+    def unbind(self, secret: str) -> None:
+        """The key works under any project's id: it is held to none."""
+        self._key(secret).bound = False
+
+    def bind(self, secret: str) -> None:
+        """The key is held to its project again."""
+        self._key(secret).bound = True
+
     def deny_model(self, project: str, model: str) -> None:
         """The project may no longer use the model."""
         found = self.find_project(project)
@@ -230,10 +241,12 @@ class World:
         found.allowed = frozenset(models) if models is not None else None
         self.administration.reckon(found.id)
 
-    def retire_model(self, model: str) -> None:
-        """The model is shut down."""
-        self._model(model).retired = True
-        self._judge_traffic()
+    def retire_model(self, model: str, announced: str | None = None) -> None:
+        """The model is shut down; with `announced` only if that is still the day that the list tells."""
+        found = self._model(model)
+        if announced is None or found.shutdown_date == announced:
+            found.retired = True
+            self._judge_traffic()
 
     def revive_model(self, model: str) -> None:
         """The model is back."""
@@ -241,10 +254,12 @@ class World:
         self._judge_traffic()
 
     def announce_shutdown(self, model: str, date: str | None = None) -> None:
-        """The list tells on which day the model will be shut down; without `date` that it will not."""
-        if date is not None:
-            calendar_day.fromisoformat(date)
+        """The list tells on which day (UTC) the model will be shut down, and so it is; without `date` that it will not be."""
+        day = calendar_day.fromisoformat(date) if date is not None else None
         self._model(model).shutdown_date = date
+        if day is not None:
+            midnight = datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp()
+            self.at(midnight, "retire_model", model=model, announced=date)
 
     def throttle(
         self,
@@ -529,7 +544,8 @@ VERBS: dict[str, Callable[..., None]] = {
     for function in (
         World.create_project, World.create_key, World.allow_only,
         World.revoke, World.restore, World.rotate, World.restrict, World.deny_model, World.allow_model, World.retire_model,
-        World.revive_model, World.announce_shutdown, World.throttle, World.traffic, World.trouble, World.heal,
+        World.unbind, World.bind, World.revive_model, World.announce_shutdown, World.throttle, World.traffic, World.trouble,
+        World.heal,
         World.exhaust_credit, World.add_credit, World.slow_down, World.cut, World.distrust, World.region, World.break_streams,
     )
 } | {verb.__name__: _of_the_record(verb) for verb in ADMINISTRATION_VERBS}  # fmt: skip

@@ -107,11 +107,13 @@ class CatalogueWriter:
         c, first = change_events.c, min(who, key=lambda each: each.at)
         mark = _mark(news)
         recent = (c.at >= to_ms(first.at - FOLD), c.dedup >= mark, c.dedup < mark + "~", c.kind == news.change.kind.value)
-        known = connection.execute(sa.select(c.id, c.at).where(*recent).order_by(c.at.desc()).limit(1)).first()
+        known = connection.execute(sa.select(c.id, c.at, c.project).where(*recent).order_by(c.at.desc()).limit(1)).first()
         if known is not None:
             names = _who_saw(connection, news, known.at, register)
             facts = {"text": codec.said(told(news.change, names)), **_owner(names, register)}
             connection.execute(sa.update(change_events).where(c.id == known.id).values(facts))
+            if known.project is not None and len(names) > 1:
+                events.renew(connection, self._engine)  # one project's change has become everybody's
             return
         names = sorted({each.target.project or "" for each in who})
         number = register.projects[first.target.project or ""].id

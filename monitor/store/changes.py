@@ -56,12 +56,17 @@ def write(connection: Connection, engine: Engine, events: Iterable[ChangeEvent])
             continue
         moved = bool(connection.execute(told).rowcount) or moved
     if moved:
-        dialect.upsert(engine, tables.meta, put=["value"]).run(connection, [(_VERSION, secrets.token_hex(8))])
+        renew(connection, engine)
         meta.bump(connection)
     return new
 
 
 _VERSION = "changes_version"
+
+
+def renew(connection: Connection, engine: Engine) -> None:
+    """Let whoever explains incidents look again."""
+    dialect.upsert(engine, tables.meta, put=["value"]).run(connection, [(_VERSION, secrets.token_hex(8))])
 
 
 def version(engine: Engine) -> str | None:

@@ -9,10 +9,10 @@ from sqlalchemy import Engine
 
 from monitor.domain.coverage import Coverage, coverage
 from monitor.domain.inventory import ApiKey, Fingerprint, KeyKind, Project
-from monitor.domain.organization import Gap, ItemKind
+from monitor.domain.organization import Gap, Item, ItemKind, RecordAge
 from monitor.store import codec
 from monitor.store.engine import reading
-from monitor.store.organization import gaps, matches, names, organization
+from monitor.store.organization import gaps, matches, names, organization, standing
 from monitor.store.tables import FLEET, keys, projects
 
 
@@ -28,6 +28,8 @@ class Covering:
     """The projects that are watched, by OpenAI's ids."""
     watched: tuple[str, ...]
     """The names that are taken here."""
+    standing: dict[str, tuple[RecordAge, Item | None]]
+    """Of each organization: how old what is known of its projects is, and our own admin key."""
 
 
 def watched(engine: Engine) -> list[Project]:
@@ -50,4 +52,4 @@ def covering(engine: Engine) -> Covering:
     record = organization(engine, kinds=(ItemKind.PROJECT, ItemKind.API_KEY))
     found = coverage(known, record, matches(engine))
     ours = {project.project_id: project.name for project in known if project.project_id}
-    return Covering(found, gaps(engine), names(engine), ours, tuple(project.name for project in known))
+    return Covering(found, gaps(engine), names(engine), ours, tuple(project.name for project in known), standing(engine))

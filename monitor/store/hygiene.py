@@ -17,10 +17,10 @@ from sqlalchemy import Connection, Engine
 from monitor.domain.assessment import Assessment, assessment
 from monitor.domain.health import fresh_health
 from monitor.domain.hygiene import HygienePolicy
-from monitor.domain.hygiene_facts import NO_ADMIN_KEY, DeniedModel, Gathered, KeyUse, Limits, Reading
+from monitor.domain.hygiene_facts import DeniedModel, Gathered, KeyUse, Limits, Reading
 from monitor.domain.inventory import ApiKey, Fingerprint, KeyKind, ProbeKind, Project
 from monitor.domain.observation import Verdict
-from monitor.domain.organization import Gap, Item, ItemKind, Organization
+from monitor.domain.organization import NO_ADMIN_KEY, Gap, Item, ItemKind, Organization
 from monitor.domain.rotation import LOOK_BACK, KeyRecord, KnownUse, Rotation, Sighting, UseRow, rotations
 from monitor.domain.timeline import floor, from_ms, to_ms
 from monitor.store import bindings, codec, tables

@@ -15,7 +15,20 @@ from sqlalchemy import Connection, Engine
 
 from monitor.domain.changes import ChangeEvent
 from monitor.domain.coverage import KeyMatch, Matched
-from monitor.domain.organization import NO_ADMIN_KEY, CostRow, Difference, Gap, Item, ItemKind, Organization, UsageRow, differences
+from monitor.domain.organization import (
+    NO_ADMIN_KEY,
+    OWN_ADMIN_KEY,
+    PROJECT_KINDS,
+    CostRow,
+    Difference,
+    Gap,
+    Item,
+    ItemKind,
+    Organization,
+    RecordAge,
+    UsageRow,
+    differences,
+)
 from monitor.domain.timeline import Window, from_ms, to_ms
 from monitor.store import changes, codec, dialect, meta
 from monitor.store.engine import reading, writing
@@ -282,6 +295,26 @@ def organization(
     return Organization(tuple(items), tuple(gaps), from_ms(min(ends)) if ends and len(ends) == len(known) else None)
 
 
+def standing(engine: Engine) -> dict[str, tuple[RecordAge, Item | None]]:
+    """Of each organization: how old what is known of its projects is, and the admin key that reads it where that is certain."""
+    i, p, o = organization_items.c, organization_parts.c, organizations.c
+    found: dict[str, tuple[RecordAge, Item | None]] = {}
+    with reading(engine) as connection:
+        for number, name in connection.execute(sa.select(o.id, o.name).order_by(o.name)).all():
+            known = sa.select(i.facts).where(i.organization_id == number, i.kind == ItemKind.PROJECT.value, i.gone_at.is_(None))
+            active = sum(json.loads(facts).get("status") != "archived" for facts in connection.execute(known).scalars())
+            own = [one for one in _items_of(connection, number, ItemKind.ADMIN_KEY, "") if one.facts.get("ours") is True]
+            certified = bool(_items_of(connection, number, ItemKind.CERTIFICATE, ""))
+            kinds = [kind.value for kind in PROJECT_KINDS if certified or kind is not ItemKind.CERTIFICATE]
+            theirs = (p.organization_id == number, p.project != "", p.part.in_(kinds), p.read_at.is_not(None))
+            read = connection.execute(sa.select(sa.func.count()).where(*theirs)).scalar_one()
+            first = connection.execute(sa.select(p.read_at, p.part, p.project).where(*theirs).order_by(p.read_at).limit(1)).first()
+            parts = active * len(kinds)
+            oldest = (codec.moment(first[0]), first[1], first[2]) if first is not None else (None, None, None)
+            found[name] = RecordAge(parts, max(parts - read, 0), *oldest), own[0] if len(own) == 1 else None
+    return found
+
+
 def gaps(engine: Engine) -> tuple[Gap, ...]:
     """What could not be read of any organization, and why."""
     with reading(engine) as connection:
@@ -338,7 +371,8 @@ def gaps_of(
     p = organization_parts.c
     query = sa.select(p.part, p.reason, p.project, p.since).where(p.organization_id == organization_id, p.reason.is_not(None))
     if kinds is not None:
-        query = query.where(p.part.in_([kind.value for kind in kinds]))
+        finer = [OWN_ADMIN_KEY] if ItemKind.ADMIN_KEY in kinds else []
+        query = query.where(p.part.in_([*(kind.value for kind in kinds), *finer]))
     if project is not None:
         query = query.where(p.project.in_(["", project]))
     alike: dict[tuple[str, str], list[tuple[str, int | None]]] = defaultdict(list)

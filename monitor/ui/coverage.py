@@ -7,6 +7,7 @@ import pandas as pd
 import streamlit as st
 
 from monitor.domain.coverage import table_of
+from monitor.domain.deadlines import STEPS
 from monitor.domain.inventory import KeyKind
 from monitor.domain.organization import Gap, Item
 from monitor.store.queries import Covering
@@ -40,8 +41,7 @@ def section(now: datetime, zone: tzinfo, chosen: str) -> None:
         )
         return
     for name, at in found.synced.items():
-        said = f"read {age(at, now)}" if at is not None else "was never read to its end"
-        blocks.show(f'<span class="soft">The record of <b>{escape(name)}</b>: {escape(said)}.</span>')
+        _standing(name, at, found, now, zone)
     rows = list(_rows(found, now))
     if not any(at is not None for at in found.synced.values()):
         blocks.empty("Nothing can be compared yet.", "The record has to be read once; what stands in its way is below.")
@@ -52,6 +52,31 @@ def section(now: datetime, zone: tzinfo, chosen: str) -> None:
         _table(rows, chosen)
         _tables(found)
     _gaps(found.gaps, now, zone)
+
+
+def _standing(name: str, at: datetime | None, found: Covering, now: datetime, zone: tzinfo) -> None:
+    """When the record was read, how old the oldest of it is, and until when our own admin key opens it."""
+    known, own = found.standing.get(name, (None, None))
+    said = f"read {age(at, now)}" if at is not None else "was never read to its end"
+    if known is not None and known.parts:
+        said += f"; {known.said(now)}"
+        if known.oldest_at is not None and known.kind is not None:
+            whose = found.names.get(known.project or "", known.project or "")
+            said += f" (oldest: {known.kind.replace('_', ' ')} of {whose})"
+    blocks.show(f'<span class="soft">The record of <b>{escape(name)}</b>: {escape(said)}.</span>')
+    if own is None:
+        return
+    shown, ends = own.facts.get("redacted_value"), own.time("expires_at")
+    called = f"“{own.name}”{f' ({shown})' if shown else ''}"
+    if ends is None:
+        blocks.show(f'<span class="soft">Our admin key {escape(called)} has no expiry.</span>')
+        return
+    days = (ends.date() - now.date()).days
+    when = "expired" if ends <= now else "expires today" if days == 0 else f"expires in {days} {'day' if days == 1 else 'days'}"
+    css = "failing" if days <= 1 or ends <= now else "degraded" if days <= STEPS[0] else "soft"
+    mark = "" if css == "soft" else '<i aria-hidden="true">⚑</i> '
+    told = f"Our admin key {called} {when}, {clock(ends, now, zone)}."
+    blocks.show(f'<a class="{css}" href="deadlines" target="_self">{mark}{escape(told)}</a>')
 
 
 def _rows(found: Covering, now: datetime) -> Iterator[tuple[str, Row]]:

@@ -13,6 +13,7 @@ from monitor.domain.hygiene import grade as letter_of
 from monitor.domain.hygiene_facts import KeyFacts
 from monitor.domain.hygiene_rules import KEY_RULES, Assessed
 from monitor.domain.migration import Migration, Progress, Stage
+from monitor.domain.organization import NO_ADMIN_KEY
 from monitor.domain.rotation import Light, Rotation
 from monitor.domain.timeline import Window
 from monitor.domain.words import capital
@@ -101,6 +102,11 @@ def not_judged(cards: Iterable[Scorecard], most: int = 40) -> None:
         return
     rows = [(escape(capital(why)), escape(capital(", ".join(titles))), number(count)) for why, titles, count in told[:most]]
     blocks.table([("Why nobody can tell", ""), ("Rules", ""), ("Judgements", "r")], rows)
+    if any(why == NO_ADMIN_KEY for why, _, _ in told):
+        blocks.show(
+            '<span class="soft">An admin key that only reads is named in <code>monitor.toml</code> under '
+            "<code>[[organizations]]</code>; <code>python -m monitor sync</code> says how.</span>"
+        )
     if len(told) > most:
         blocks.show(f'<span class="soft">and {plural(len(told) - most, "more reason")}</span>')
 

@@ -3,8 +3,8 @@
 import asyncio
 import tempfile
 import time
-from collections.abc import Iterator
-from datetime import UTC, datetime
+from collections.abc import AsyncIterator, Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -12,15 +12,19 @@ import httpx2
 import openai
 
 from monitor import service
+from monitor.admin_sync import AdminSync
 from monitor.clock import VirtualClock, VirtualTimeLoop
 from monitor.emulator.app import create_app
 from monitor.emulator.world import World
 from monitor.openai_api.transport import in_process
-from monitor.organization_keeper import admin_client, opened
+from monitor.organization_keeper import Loops, admin_client, opened
 
 PROJECTS = 2_000
 MODELS = 40
 BARE = 1_000
+HOURS = 3
+LOOK = 30.0
+"""Seconds between two looks at how old the record is."""
 START = datetime(2026, 11, 23, 3, tzinfo=UTC)
 ADMIN = "sk-admin-BENCH-not-a-key-0001"
 ORGANIZATION = "org-BENCH"
@@ -30,7 +34,7 @@ Figure = dict[str, Any]
 
 
 def figures() -> Iterator[Figure]:
-    """One round, everything, and what a request costs beside the SDK's own call."""
+    """One round, everything once, how old it gets after, and what a request costs beside the SDK's own call."""
     with tempfile.TemporaryDirectory() as folder, asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
         yield from runner.run(_measured(Path(folder)))
 
@@ -45,6 +49,15 @@ def _world(clock: VirtualClock) -> World:
         world.add_key(f"sk-svcacct-BENCH-{number:04}-not-a-key-{number:04}", project, name="backend", created_at=1.0 + number)
     world.administration.add_admin_key(ORGANIZATION, ADMIN, scopes=["api.management.read"], created_at=1.0)
     return world
+
+
+async def _ages(sync: AdminSync, clock: VirtualClock, until: float) -> AsyncIterator[float]:
+    """How old the oldest part is, again and again, from the second round on; in seconds."""
+    loop = asyncio.get_running_loop()
+    while loop.time() < until:
+        await asyncio.sleep(LOOK)
+        if (at := sync.age().oldest_at) is not None and clock.now() > START + timedelta(hours=1):
+            yield (clock.now() - at).total_seconds()
 
 
 def _write(folder: Path) -> None:
@@ -76,16 +89,22 @@ async def _measured(folder: Path) -> list[Figure]:
         async with opened(settings, make, engine, clock, lambda: loaded.settings, loaded.secrets) as sync:
             await sync.begin()
             began, cpu = loop.time(), time.process_time()
-            first = await sync.round()
+            loops = asyncio.create_task(Loops(sync, clock, loaded.secrets).run())
+            await sync.known.wait()
             cpu = time.process_time() - cpu
-            took, requests = loop.time() - began, first.requests
-            while sync.left:  # noqa: ASYNC110 - it waits as long as it is told to
-                await asyncio.sleep(await sync.turn())
-            whole = loop.time() - began
+            first, took = sync.summary, loop.time() - began
+            requests = first.requests
+            while sync.age().unread:  # noqa: ASYNC110 - nobody tells it
+                await asyncio.sleep(LOOK)
+            whole, asked = loop.time() - began, sync.requests
+            ages = [age async for age in _ages(sync, clock, began + HOURS * 3600)]
+            per_hour = (sync.requests - asked) / (HOURS - whole / 3600)
+            loops.cancel()
+            await asyncio.gather(loops, return_exceptions=True)
     common = {"projects": PROJECTS, "requests_per_second": settings.sync.requests_per_second}
     return [
         {
-            "figure": "a full sync: what decides of every project, and of the rest what fits",
+            "figure": "a round: what decides of every project, and of the rest what fits",
             **common,
             "simulated_seconds": round(took, 1),
             "requests": requests,
@@ -97,7 +116,16 @@ async def _measured(folder: Path) -> list[Figure]:
             "figure": "until every part of every project was read once",
             **common,
             "simulated_minutes": round(whole / 60, 1),
-            "parts": sum(sync.summary.read.values()),
+            "parts": sync.age().parts,
+            "requests": asked,
+            "limit_minutes": 30,
+        },
+        {
+            "figure": "how old the oldest part is, in the second and third hour",
+            **common,
+            "worst_minutes": round(max(ages) / 60, 1),
+            "median_minutes": round(sorted(ages)[len(ages) // 2] / 60, 1),
+            "requests_an_hour": round(per_hour),
         },
         {
             "figure": "CPU of a request of the sync, emulator and database with it, beside the SDK's raw call",

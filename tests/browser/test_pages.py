@@ -26,6 +26,22 @@ def test_the_overview_says_that_the_data_are_a_sample(visitor: Visitor) -> None:
     assert "sample" in page.inner_text("body").lower()
 
 
+def test_the_score_of_the_month_is_drawn_at_once(visitor: Visitor) -> None:
+    text = visitor.open("/hygiene").inner_text("body")
+    assert "Score over time" in text
+    assert "There is no history yet" not in text
+
+
+def test_a_dark_page_is_printed_with_dark_ink(visitor: Visitor) -> None:
+    visitor.page.emulate_media(color_scheme="dark")
+    page = visitor.open("/hygiene")
+    page.emulate_media(media="print", color_scheme="dark")
+    ink = "element => getComputedStyle(element).color"
+    assert page.locator(".t td").first.evaluate(ink) == "rgb(27, 36, 48)"
+    assert page.locator(".stApp").evaluate("element => getComputedStyle(element).backgroundColor") == "rgb(255, 255, 255)"
+    assert page.locator('[data-testid="stSidebar"]').is_hidden()
+
+
 def test_a_broken_project_leads_to_its_page_by_one_click(visitor: Visitor) -> None:
     page = visitor.open("/")
     page.get_by_role("link", name="legacy", exact=True).first.click()

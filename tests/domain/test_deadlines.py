@@ -103,6 +103,29 @@ def test_days_are_those_of_the_calendar(ahead: float, left: int, severity: Sever
     assert "If it is the monitor's own" in one.breaks
 
 
+@pytest.mark.parametrize(
+    ("ours", "title", "breaks"),
+    [
+        (True, "our admin key “reader” expires", "The monitor reads the organization's record no more"),
+        (False, "admin key “reader” expires", "Whoever uses it is refused by the Administration API."),
+        (None, "admin key “reader” expires", "If it is the monitor's own, the monitor reads the organization's record no more"),
+        ("yes", "admin key “reader” expires", "If it is the monitor's own"),
+    ],
+)
+def test_an_admin_key_is_called_ours_only_where_that_is_certain(ours: Any, title: str, breaks: str) -> None:
+    facts = {"name": "reader", "expires_at": seconds(6)} | ({} if ours is None else {"ours": ours})
+    one = only(known(item(ItemKind.ADMIN_KEY, "key_1", **facts)))
+    assert one.title == title
+    assert breaks in one.breaks
+    assert ("not the monitor's own" in " ".join(one.evidence)) is (ours is False)
+    assert one.mark == only(known(item(ItemKind.ADMIN_KEY, "key_1", **facts | {"ours": True}))).mark
+
+
+def test_that_our_own_admin_key_is_not_told_apart_is_an_open_question() -> None:
+    gap = Gap("admin_key", None, "which one is the monitor's own is not certain: several look alike")
+    assert calendar(known(gaps=(gap,)), NOW).open_questions == (f"Expiry of admin keys: {gap.reason}.",)
+
+
 def test_a_certificate_is_one_deadline_however_many_projects_use_it() -> None:
     facts = {"name": "mtls", "expires_at": seconds(20), "active": True}
     own = item(ItemKind.CERTIFICATE, "cert_1", None, **facts | {"active": False})

@@ -59,6 +59,22 @@ def first(one: Incident, *events: ChangeEvent) -> Explanation:
     return ranked(one, events)[0]
 
 
+@pytest.mark.parametrize(
+    ("text", "strength", "why"),
+    [
+        ("The demand for a certificate was activated.", Strength.STRONG, "calls without the certificate are refused"),
+        ("The demand for a certificate was deactivated.", Strength.STRONG, "calls that come with this one are refused"),
+        ("Certificate “edge” is no longer demanded for the project.", Strength.STRONG, "calls that come with this one"),
+        ("Certificate “edge” is active no more.", Strength.STRONG, "calls that come with this one are refused"),
+        ("Certificate “was deactivated” was uploaded.", Strength.ALSO, None),
+    ],
+)
+def test_a_certificate_that_is_withdrawn_breaks_whoever_still_presents_it(text: str, strength: Strength, why: str | None) -> None:
+    found = first(incident(F.AUTH_UNKNOWN), change(K.CERTIFICATE_CHANGED, text=text))
+    assert found.strength is strength
+    assert why is None or why in found.cause
+
+
 # Words ------------------------------------------------------------------------------------------------------------------------
 
 

@@ -376,7 +376,7 @@ def test_the_audit_log_is_newest_first_and_paged_both_ways(platform: Platform) -
 
 def test_a_key_is_recorded_moves_as_it_is_used_and_goes(platform: Platform) -> None:
     laptop = platform.named()["laptop"]
-    assert (laptop["redacted_value"], laptop["last_used_at"], laptop["expires_at"]) == ("sk-proj-TES...001", None, None)
+    assert (laptop["redacted_value"], laptop["last_used_at"], laptop["expires_at"]) == ("sk-pro...001", None, None)
     assert (laptop["owner"]["type"], laptop["owner"]["user"]["email"]) == ("user", "mia@test.example")
     assert platform.named()["backend"]["owner"]["service_account"]["name"] == "backend"
     platform.now += 30
@@ -502,6 +502,40 @@ def test_an_archived_project_is_over(platform: Platform) -> None:
     assert platform.read(f"/projects/{PROJECT}")["status"] == "archived"
     assert platform.ask(f"/projects/{PROJECT}/api_keys").status_code == 400
     assert platform.events()[0]["type"] == "project.archived"
+
+
+def test_a_demanded_certificate_lets_only_those_in_that_present_it(platform: Platform) -> None:
+    for name, lasts in (("old", 100), ("new", 9e6)):
+        platform.do("add_certificate", organization=HOME, name=name, valid_at=NOW - 9, expires_at=NOW + lasts)
+    platform.do("present_certificate", whose="one", name="old")
+    assert platform.chat()[0] == 200
+    platform.do("activate_certificate", name="old", whose="one")
+    assert platform.chat()[0] == 200
+    platform.do("activate_certificate", name="new", whose=HOME)
+    platform.now = NOW + 101  # the old one has expired
+    assert platform.chat()[0] == 401
+    platform.do("present_certificate", whose="one", name="new")
+    assert platform.chat()[0] == 200
+    platform.do("present_certificate", whose="one")
+    assert platform.chat()[0] == 401
+    platform.do("present_certificate", whose=HOME, name="new")  # the project's own say is over
+    assert platform.chat()[0] == 200
+    for name, whose in (("old", "one"), ("new", HOME)):
+        platform.do("deactivate_certificate", name=name, whose=whose)
+    platform.do("present_certificate", whose=HOME)
+    assert platform.chat()[0] == 200  # none is demanded
+    assert "present_certificate" not in str(platform.events())  # that a client has one is no event
+
+
+def test_keys_are_shown_in_the_form_that_is_set(platform: Platform) -> None:
+    assert platform.read("/admin_api_keys")["data"][0]["redacted_value"] == f"sk-admin...{ADMIN[-3:]}"
+    platform.do("redaction", form="starred")
+    shown = platform.read(f"/projects/{PROJECT}/api_keys", owner_project_access="any")["data"]
+    assert {(each["redacted_value"].count("*") > 3, each["redacted_value"][-4:]) for each in shown} == {
+        (True, KEY[-4:]),
+        (True, SERVICE[-4:]),
+    }
+    assert platform.client.post("/_emulator/redaction", json={"form": "plain"}).status_code == 400
 
 
 def test_tools_tiers_and_certificates(platform: Platform) -> None:

@@ -1,6 +1,7 @@
 """The verbs, the story, and what an honest platform shows in its headers."""
 
 import asyncio
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -53,6 +54,38 @@ def test_models_are_denied_and_retired(run: Any) -> None:
         assert (await asker.ask(ProbeKind.DENIED_MODEL)).finding == "denied_model_usable"
         asker.world.retire_model("gpt-4o")
         assert (await asker.ask()).failure is FailureKind.ACCESS_MODEL_RETIRED
+
+    run(scene)
+
+
+def test_a_model_ends_on_the_day_that_was_announced_last(run: Any) -> None:
+    async def scene(asker: Asker) -> None:
+        world, now = asker.world, START.timestamp()
+        days = [(START + timedelta(days=ahead)).date().isoformat() for ahead in (1, 2, 3)]
+        world.clock = lambda: now
+        world.announce_shutdown("gpt-4o", days[0])
+        world.announce_shutdown("gpt-4o", days[1])
+        now = (START + timedelta(days=1, hours=1)).timestamp()
+        assert (await asker.ask()).verdict is Verdict.OK  # it was put off
+        now = (START + timedelta(days=2, hours=1)).timestamp()
+        assert (await asker.ask()).failure is FailureKind.ACCESS_MODEL_RETIRED
+        world.revive_model("gpt-4o")
+        world.announce_shutdown("gpt-4o", days[2])
+        world.announce_shutdown("gpt-4o")  # and called off
+        now = (START + timedelta(days=9)).timestamp()
+        assert (await asker.ask()).verdict is Verdict.OK
+
+    run(scene)
+
+
+def test_a_key_that_is_held_to_no_project_works_under_any_id(run: Any) -> None:
+    async def scene(asker: Asker) -> None:
+        asker.world.add_project("proj_other", ORGANIZATION, "other")
+        assert (await asker.ask(project_id="proj_other")).failure is FailureKind.AUTH_WRONG_PROJECT
+        asker.world.unbind(KEY)
+        assert (await asker.ask(project_id="proj_other")).verdict is Verdict.OK
+        asker.world.bind(KEY)
+        assert (await asker.ask(project_id="proj_other")).failure is FailureKind.AUTH_WRONG_PROJECT
 
     run(scene)
 

@@ -9,7 +9,7 @@ from monitor.domain.timeline import Window
 from monitor.hygiene_keeper import HygieneKeeper
 from monitor.store import bindings, queries
 from monitor.store.engine import reading
-from tests.flows.conftest import CAST, House, Play, table
+from tests.flows.conftest import CAST, House, Play, secret_of, table
 
 
 def tried(house: House) -> dict[tuple[str, str], Tried]:
@@ -38,6 +38,52 @@ def test_each_well_key_is_tried_once_a_day_and_refused_under_another_id(play: Pl
         await house.live(hours=24)
         assert await mine.try_bindings(house.poller) == 1
         assert house.project("checkout").health == "healthy"  # what was tried moves no health
+
+    play(scene)
+
+
+def judged(house: House) -> dict[str, tuple[set[str], str]]:
+    """Of each project's key the rules that it breaks, and what is not known of its binding."""
+    found = queries.hygiene(house.engine, house.clock.now(), HygienePolicy())
+    return {
+        one.name: (set(card.rules), " ".join(each.why for each in card.unknown if each.rule == "not_bound"))
+        for one in found.projects
+        for card in one.key_cards
+    }
+
+
+def test_a_key_that_is_not_refused_as_the_others_are_is_not_held_to_its_project(play: Play) -> None:
+    async def scene(house: House) -> None:
+        house.world.unbind(secret_of("checkout"))
+        await house.live(minutes=3)
+        mine = keeper(house)
+        for _ in CAST:
+            await mine.try_bindings(house.poller)
+        assert {name: each for (name, _), each in tried(house).items()} == {
+            name: Tried.NOT_REFUSED if name == "checkout" else Tried.REFUSED for name in CAST
+        }
+        assert {name for name, (rules, _) in judged(house).items() if "not_bound" in rules} == {"checkout"}
+        house.world.bind(secret_of("checkout"))
+        await house.live(hours=24)
+        for _ in CAST:
+            await mine.try_bindings(house.poller)
+        assert not any("not_bound" in rules for rules, _ in judged(house).values())
+
+    play(scene)
+
+
+def test_where_no_key_is_refused_nothing_is_concluded(play: Play) -> None:
+    async def scene(house: House) -> None:
+        for name in CAST:
+            house.world.unbind(secret_of(name))
+        await house.live(minutes=3)
+        mine = keeper(house)
+        for _ in CAST:
+            await mine.try_bindings(house.poller)
+        assert set(tried(house).values()) == {Tried.NOT_REFUSED}
+        for rules, why in judged(house).values():
+            assert "not_bound" not in rules
+            assert "no key has ever been refused there" in why
 
     play(scene)
 

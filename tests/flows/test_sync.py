@@ -196,6 +196,21 @@ def test_configured_secrets_are_joined_to_their_records(play: Callable[..., None
     play(scene)
 
 
+@pytest.mark.parametrize("form", ["documented", "prefixed", "starred"])
+def test_however_openai_shows_keys_each_secret_finds_its_record(play: Callable[..., None], form: str) -> None:
+    async def scene(bureau: Bureau) -> None:
+        bureau.record.redaction(form)
+        await bureau.sync.round()
+        assert [(each.matched, each.api_key_project) for each in queries.key_matches(bureau.engine)] == [
+            (Matched.ONE, f"proj_{name}") for name in sorted(NAMES)
+        ]
+        assert ours(bureau) == {"monitor": True}
+        shown = queries.organization(bureau.engine, "acme", kinds=[P.API_KEY, P.ADMIN_KEY]).items
+        assert all(len(item.facts["redacted_value"]) <= len("sk-…0000") for item in shown)
+
+    play(scene, first=False)
+
+
 async def inventory(bureau: Bureau) -> Any:
     from monitor.config import inventory as made
 
@@ -214,6 +229,75 @@ def test_that_a_key_is_nobody_s_is_said_only_when_all_keys_were_read(play: Calla
         assert found["batch"] is Matched.NONE
 
     play(scene, first=False)
+
+
+def ours(bureau: Bureau) -> dict[str, Any]:
+    """Of each admin key by name, whether it is ours, as stored."""
+    return {item.name: item.facts.get("ours") for item in queries.organization(bureau.engine, "acme", kinds=[P.ADMIN_KEY]).items}
+
+
+def test_the_admin_key_that_reads_is_known_and_its_expiry_is_ours(play: Callable[..., None]) -> None:
+    async def scene(bureau: Bureau) -> None:
+        assert ours(bureau) == {"monitor": True}
+        age, own = queries.covering(bureau.engine).standing["acme"]
+        assert own is not None
+        assert own.name == "monitor"
+        assert (age.parts, age.unread) == (4 * 8, 0)
+        ends = (bureau.clock.now() + timedelta(days=6)).timestamp()
+        fresh = "sk-admin-TEST-second-not-a-key-0002"
+        bureau.record.add_admin_key(ORGANIZATION, fresh, "monitor 2", ["api.management.read"], expires_at=ends)
+        await bureau.round()
+        assert ours(bureau) == {"monitor": True, "monitor 2": False}
+        [one] = [each for each in queries.deadlines(bureau.engine, bureau.clock.now()).deadlines if "admin key" in each.title]
+        assert one.title == "admin key “monitor 2” expires"
+        told = bureau.told()
+        (bureau.folder / "admin.key").write_text(fresh)  # without a restart
+        await bureau.round()
+        assert ours(bureau) == {"monitor": False, "monitor 2": True}
+        [one] = [each for each in queries.deadlines(bureau.engine, bureau.clock.now()).deadlines if "admin key" in each.title]
+        assert one.title == "our admin key “monitor 2” expires"
+        assert bureau.told() == told  # that it is ours is no change of theirs
+
+    play(scene)
+
+
+def test_which_admin_key_is_ours_is_not_guessed(play: Callable[..., None]) -> None:
+    async def scene(bureau: Bureau) -> None:
+        twin = ADMIN[:12] + "-twin-not-a-key-" + ADMIN[-4:]
+        bureau.record.add_admin_key(ORGANIZATION, twin, "twin", expires_at=bureau.clock.now().timestamp() + 9e5)
+        await bureau.round()
+        assert ours(bureau) == {"monitor": None, "twin": None}
+        assert queries.covering(bureau.engine).standing["acme"][1] is None
+        [(part, project, reason)] = bureau.gaps()
+        assert (part, project) == ("admin_key", None)
+        assert "which one is the monitor's own is not certain: several look alike" in reason
+        known = queries.deadlines(bureau.engine, bureau.clock.now())
+        assert f"Expiry of admin keys: {reason}." in known.open_questions
+        [one] = [each for each in known.deadlines if "admin key" in each.title]
+        assert "If it is the monitor's own" in one.breaks
+        bureau.record.revoke_admin_key(twin)
+        await bureau.round()
+        assert ours(bureau) == {"monitor": True}
+        assert bureau.gaps() == []
+
+    play(scene)
+
+
+def test_an_admin_key_that_stands_on_no_list_is_said_to_be_none_of_them(play: Callable[..., None]) -> None:
+    async def scene(bureau: Bureau) -> None:
+        bureau.record.organizations[ORGANIZATION].admin_keys.get(
+            next(key.record.id for key in bureau.record.organizations[ORGANIZATION].admin_keys)
+        ).record.redacted = "sk-admin-zzz...zzz"
+        summary = await bureau.sync.round()
+        assert ours(bureau) == {"monitor": None}
+        [(_, _, reason)] = bureau.gaps()
+        assert reason.endswith("none on the list looks like it")
+        assert summary.failed == {}  # all could be read
+        from monitor import sync_words
+
+        assert "admin keys: which one is the monitor's own" in "\n".join(sync_words.told("acme", summary, START))
+
+    play(scene)
 
 
 # Changes --------------------------------------------------------------------------------------------------------------------------
@@ -667,6 +751,104 @@ def test_of_many_projects_every_part_is_read_in_time_what_decides_first(play: Ca
     play(scene, first=False)
 
 
+async def many(bureau: Bureau, count: int) -> None:
+    """So many more projects, there before anybody looked."""
+    for number in range(count):
+        bureau.world.add_project(f"proj_{number}", ORGANIZATION, f"p{number}", created_at=1.0)
+
+
+def test_what_was_never_read_is_read_at_full_pace_also_after_a_restart(play: Callable[..., None], monkeypatch: Any) -> None:
+    monkeypatch.setattr(admin_sync, "ROUND_MOST", 10.0)
+
+    async def scene(bureau: Bureau) -> None:
+        await many(bureau, 96)  # 100 projects have 800 parts: eighty seconds at ten a second
+        loops = asyncio.create_task(Loops(bureau.sync, bureau.clock, bureau.loaded.secrets).run())
+        await bureau.wait(seconds=40)
+        age = bureau.sync.age()
+        assert age.parts == 100 * 8
+        assert 800 - 400 <= age.unread < 800 - 300
+        loops.cancel()
+        await asyncio.gather(loops, return_exceptions=True)
+        async with bureau.opened() as again:
+            await again.begin()
+            assert (again.age().parts, again.age().unread) == (age.parts, age.unread)
+            loops = asyncio.create_task(Loops(again, bureau.clock, bureau.loaded.secrets).run())
+            await bureau.wait(seconds=60)
+            assert again.age().unread == 0
+            requests = again.requests
+            await bureau.wait(minutes=20)
+            assert again.requests - requests < 60  # the log and usage; nothing is read twice
+            loops.cancel()
+            await asyncio.gather(loops, return_exceptions=True)
+        stored, _ = queries.covering(bureau.engine).standing["acme"]
+        assert (stored.parts, stored.unread) == (800, 0)
+
+    play(scene, first=False)
+
+
+def test_nothing_gets_much_older_than_the_interval(play: Callable[..., None], monkeypatch: Any) -> None:
+    monkeypatch.setattr(admin_sync, "ROUND_MOST", 10.0)
+
+    async def scene(bureau: Bureau) -> None:
+        await many(bureau, 96)
+        loops = asyncio.create_task(Loops(bureau.sync, bureau.clock, bureau.loaded.secrets).run())
+        worst = timedelta(0)
+        for _ in range(4 * 60):
+            await bureau.wait(minutes=1)
+            if bureau.clock.now() > START + timedelta(hours=1):
+                oldest = bureau.sync.age().oldest_at
+                assert oldest is not None
+                worst = max(worst, bureau.clock.now() - oldest)
+        loops.cancel()
+        await asyncio.gather(loops, return_exceptions=True)
+        assert timedelta(minutes=55) < worst < timedelta(minutes=70)
+
+    play(scene, first=False)
+
+
+def test_the_log_leads_to_exactly_the_projects_it_names_however_many(play: Callable[..., None], monkeypatch: Any) -> None:
+    monkeypatch.setattr(admin_sync, "AT_A_TIME", 5)
+
+    async def scene(bureau: Bureau) -> None:
+        await many(bureau, 40)
+        await bureau.round()
+        bureau.record.add_user(ORGANIZATION, "bo@example.com", "Bo Lind", created_at=1.0)
+        secret = "sk-proj-TESTperson-not-a-key-person77"
+        bureau.world.add_key(secret, "proj_39", name="notebook", owner="bo@example.com", created_at=1.0)
+        await bureau.round()
+        for number in range(20):
+            bureau.world.throttle(f"proj_{number}", "gpt-4o", requests=500, by="ada@example.com")
+        bureau.record.remove_user("bo@example.com", by="ada@example.com")
+        bureau.world.create_project("proj_new", ORGANIZATION, "new")
+        await bureau.wait(minutes=5)
+        before = bureau.sync.requests
+        await bureau.sync.read_log()
+        while (await bureau.sync.turn()) == 0.0:  # at full pace
+            pass
+        # The log, people and projects; 20 limits, members and keys where Bo had some, and all of the new project.
+        assert bureau.sync.requests - before <= 3 + 20 + 2 + 8 + 1
+        lowered = {f"proj_{number}" for number in range(20)}
+        found = queries.organization(bureau.engine, "acme", kinds=[P.RATE_LIMIT])
+        limits = {item.project for item in found.items if item.facts.get("max_requests_per_1_minute") == 500}
+        assert limits == lowered
+        assert bureau.sync.age().unread == 0
+        assert bureau.items(P.MEMBER, "proj_39") == []
+
+    play(scene)
+
+
+def test_an_event_of_an_admin_key_names_no_project_and_still_leads_to_it(play: Callable[..., None]) -> None:
+    async def scene(bureau: Bureau) -> None:
+        bureau.world.revoke(secret_of("search"))
+        for event in bureau.record.organizations[ORGANIZATION].audit:
+            event.pop("project", None)
+        await bureau.wait(minutes=5)
+        await bureau.sync.read_log()
+        assert bureau.items(P.API_KEY, "proj_search") == []
+
+    play(scene)
+
+
 def test_what_changed_is_there_within_seconds_of_what_broke(play: Callable[..., None]) -> None:
     async def scene(bureau: Bureau) -> None:
         await bureau.wait(minutes=20)
@@ -801,7 +983,7 @@ def test_a_summary_says_what_was_read_and_what_not_and_why() -> None:
     summary = Summary(projects=3, requests=40)
     summary.read.update({"api_key": 2, "project": 1})
     summary.failed = {("api_key", "proj_a"): "HTTP 500"} | {("member", f"proj_{n}"): "the admin key lacks x" for n in range(9)}
-    text = "\n".join(sync_words.told("acme", summary))
+    text = "\n".join(sync_words.told("acme", summary, START))
     assert "keys of proj_a: HTTP 500" in text
     assert "members of 9 projects: the admin key lacks x" in text
     assert sync_words.line("acme", summary)["not_read"][1] == {"part": "members", "reason": "the admin key lacks x", "count": 9}

@@ -94,6 +94,27 @@ def test_when_all_is_watched_it_says_so_and_which_answers_are_lacking(store: Sto
     assert "<script>" not in shown.html
 
 
+@pytest.mark.parametrize(
+    ("days", "css", "said"),
+    [(None, "", "has no expiry"), (90, "soft", "expires in 90 days"), (20, "degraded", "expires in 20 days"),
+     (1, "failing", "expires in 1 day"), (-2, "failing", "expired")],
+)  # fmt: skip
+def test_until_when_our_own_admin_key_opens_the_record(store: Store, visit: Visit, days: int | None, css: str, said: str) -> None:
+    store.fill((project("docs"),)).beat()
+    acme = writer(store)
+    save(acme, store, one(P.PROJECT, "proj_docs", "proj_docs", name="docs"))
+    ends = {} if days is None else {"expires_at": int((store.now + timedelta(days=days)).timestamp())}
+    facts = {"name": "<b>reader", "redacted_value": "sk-…7341", "ours": True} | ends
+    acme.save(P.ADMIN_KEY, None, store.now, [one(P.ADMIN_KEY, "key_a", None, **facts)], quiet)
+    acme.synced(store.now)
+    shown = visit("monitor")
+    assert f"Our admin key “<b>reader” (sk-…7341) {said}" in shown.text
+    assert "<b>reader" not in shown.html
+    assert days is None or f'<a class="{css}" href="deadlines"' in shown.html
+    assert "7 of 8 parts of its projects were never read; the others are at most" in shown.text
+    assert "(oldest: api key of docs)" in shown.text
+
+
 def test_a_record_that_was_never_read_compares_nothing(store: Store, visit: Visit) -> None:
     store.fill().beat()
     writer(store).fail("project", None, "the admin key is refused (HTTP 401)", store.now)

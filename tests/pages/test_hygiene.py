@@ -45,7 +45,8 @@ def test_the_organization_is_graded_and_every_part_is_there(visit: Visit, full: 
 def test_without_an_admin_key_it_says_what_it_would_need(visit: Visit, store: Store) -> None:
     filled(store, admin=False).beat()
     text = visit("hygiene").text
-    assert "This needs an admin key: add [[organizations]] to the configuration" in text
+    assert "No admin key is configured" in text
+    assert "An admin key that only reads is named in monitor.toml under [[organizations]]" in text
     assert "OpenAI’s record has never been read." in text
     assert "The organization is graded" in text
 

@@ -13,7 +13,7 @@ from monitor.domain.hygiene import HygienePolicy
 from monitor.domain.hygiene_facts import KeyFacts
 from monitor.domain.inventory import ApiKey, Fingerprint, KeyKind, ProbeKind, Project, Target
 from monitor.domain.observation import Verdict
-from monitor.domain.organization import Item, ItemKind
+from monitor.domain.organization import NO_ADMIN_KEY, Item, ItemKind
 from monitor.domain.rotation import Light, Sign
 from monitor.domain.timeline import Window
 from monitor.store import bindings, meta, queries, scores
@@ -58,7 +58,7 @@ def test_without_an_admin_key_the_configuration_is_judged_and_the_rest_is_not_kn
     watched(store, shop(kind=KeyKind.USER_LEGACY, project_id=None))
     found = judged(store)
     assert {"legacy_key", "user_owned", "no_project_id", "default_project"} == set(found.card.rules)
-    assert found.gaps[0].reason.startswith("this needs an admin key")
+    assert found.gaps[0].reason == NO_ADMIN_KEY
 
 
 def test_the_record_of_a_project_reaches_every_rule(store: Store) -> None:

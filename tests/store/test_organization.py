@@ -9,8 +9,9 @@ import pytest
 
 from monitor.domain.changes import ChangeEvent, ChangeKind, ChangeSource
 from monitor.domain.coverage import KeyMatch, Matched
-from monitor.domain.organization import CostRow, Difference, Item, ItemKind, UsageRow
+from monitor.domain.organization import OWN_ADMIN_KEY, PROJECT_KINDS, CostRow, Difference, Item, ItemKind, RecordAge, UsageRow
 from monitor.domain.timeline import Window
+from monitor.openai_api.organization import PROJECT_PARTS
 from monitor.store import changes, queries
 from monitor.store.organization import DAYS, HOURS, MINUTES, NO_ADMIN_KEY, OrganizationWriter
 from tests.store.conftest import Store
@@ -53,6 +54,37 @@ def save(
 
 def ids(items: Iterable[Item]) -> list[str]:
     return sorted(item.id for item in items)
+
+
+def test_how_old_the_record_is_and_which_admin_key_is_ours(store: Store, acme: OrganizationWriter) -> None:
+    assert queries.covering(store.pages).standing == {"acme": (RecordAge(0), None)}
+    admin = [Item(ItemKind.ADMIN_KEY, number, None, {"name": number, "ours": number == "a"}) for number in "ab"]
+    acme.save(ItemKind.ADMIN_KEY, None, START, admin, tell)
+    acme.save(ItemKind.PROJECT, None, START, [project("proj_a"), project("proj_b"), project("proj_c", "archived")], tell)
+    save(acme, at=START + HOUR)
+    acme.save(ItemKind.MEMBER, "proj_b", START + 2 * HOUR, [], tell)
+    acme.fail("rate_limit", "proj_b", "refused", START)
+    age, own = queries.covering(store.pages).standing["acme"]
+    assert age == RecordAge(16, 14, START + HOUR, "api_key", "proj_a")
+    assert own == admin[0]
+    acme.save(ItemKind.CERTIFICATE, None, START, [Item(ItemKind.CERTIFICATE, "cert_1", None, {"name": "mtls"})], tell)
+    assert queries.covering(store.pages).standing["acme"][0].parts == 18
+    odd = [replace(each, facts={"name": each.id, "ours": True}) for each in admin]
+    acme.save(ItemKind.ADMIN_KEY, None, START, odd, tell)
+    assert queries.covering(store.pages).standing["acme"][1] is None
+
+
+def test_that_our_admin_key_is_not_told_apart_is_a_gap_of_the_admin_keys(store: Store, acme: OrganizationWriter) -> None:
+    acme.fail(OWN_ADMIN_KEY, None, "several look alike", START)
+    [gap] = queries.organization(store.pages, kinds=[ItemKind.ADMIN_KEY]).gaps
+    assert (gap.part, gap.reason) == ("admin_key", "several look alike")
+    assert queries.organization(store.pages, kinds=[ItemKind.API_KEY]).gaps == ()
+    acme.mend(OWN_ADMIN_KEY, START)
+    assert queries.organization(store.pages).gaps == ()
+
+
+def test_what_is_read_of_every_project_is_what_the_sync_asks_for() -> None:
+    assert [part.kind for part in PROJECT_PARTS] == list(PROJECT_KINDS)
 
 
 def test_nothing_was_ever_read_and_every_part_says_so(store: Store) -> None:

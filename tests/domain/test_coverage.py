@@ -1,0 +1,61 @@
+"""Which of the organization's admin keys is ours, and how old the record is, in words."""
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from monitor.domain.coverage import own_admin_key
+from monitor.domain.organization import Item, ItemKind, RecordAge
+
+SECRET = "sk-admin-TESTours-not-a-key-0001"
+NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
+
+
+def admin(number: str, redacted: Any) -> Item:
+    return Item(ItemKind.ADMIN_KEY, number, None, {"name": number, "redacted_value": redacted})
+
+
+OURS, OTHER = admin("ours", "sk-admin-TES...001"), admin("other", "sk-admin-ABC...xyz")
+TWIN = admin("twin", "sk-admin-T...001")
+
+
+@pytest.mark.parametrize(
+    ("secret", "records", "whole", "found", "why"),
+    [
+        (SECRET, [OTHER, OURS], True, "ours", None),
+        (SECRET, [admin("stars", "sk-admin-" + "*" * 30 + "0001")], True, "stars", None),
+        (SECRET, [OTHER, OURS, TWIN], True, None, "several look alike"),
+        (SECRET, [OTHER, OURS, TWIN], False, None, "several look alike"),
+        (SECRET, [OTHER, OURS], False, None, "could not be understood"),
+        (SECRET, [OTHER], True, None, "none on the list"),
+        (SECRET, [], True, None, "none on the list"),
+        (None, [OURS], True, None, "cannot be read"),
+        ("sk-admin-TES001", [OURS], True, None, "none on the list"),
+        (SECRET, [admin("odd", None), admin("short", "sk-...1"), admin("number", 7), admin("whole", SECRET)], True, None, "none"),
+    ],
+)
+def test_ours_is_the_only_one_that_looks_like_it(
+    secret: str | None, records: list[Item], whole: bool, found: str | None, why: str | None
+) -> None:
+    number, reason = own_admin_key(secret, records, whole=whole)
+    assert number == found
+    assert (reason is None) is (why is None)
+    assert why is None or why in (reason or "")
+
+
+@pytest.mark.parametrize(
+    ("age", "said"),
+    [
+        (RecordAge(0), "there is no active project"),
+        (RecordAge(16, 16), "nothing of its projects was read yet"),
+        (RecordAge(16, 0, NOW - timedelta(minutes=58)), "everything is at most 58 min old"),
+        (RecordAge(16, 0, NOW + timedelta(minutes=1)), "everything is at most 0 ms old"),
+        (
+            RecordAge(16_000, 2_000, NOW - timedelta(minutes=3)),
+            "2,000 of 16,000 parts of its projects were never read; the others are at most 3 min old",
+        ),
+    ],
+)
+def test_how_old_the_record_is_in_words(age: RecordAge, said: str) -> None:
+    assert age.said(NOW) == said
