@@ -37,7 +37,7 @@ def write(connection: Connection, engine: Engine, events: Iterable[ChangeEvent])
     new, moved = [], False
     insert = dialect.insert_new(engine, change_events).returning(c.id)
     for event in events:
-        row = _row(event)
+        row = row_of(event)
         known = connection.execute(sa.select(c.id).where(c.dedup == row["dedup"])).scalar()
         twin = _twin(connection, event) if known is None else None
         number = connection.execute(insert, row).scalar() if twin is None else None
@@ -158,7 +158,8 @@ def _conditions(window: Window, where: ChangeFilter) -> list[sa.ColumnElement[bo
     return found
 
 
-def _row(event: ChangeEvent) -> dict[str, Any]:
+def row_of(event: ChangeEvent) -> dict[str, Any]:
+    """An event as a row."""
     at = to_ms(event.at)
     return {
         "at": at,

@@ -25,7 +25,7 @@ from monitor.domain.health import (
     lamps,
     overall,
 )
-from monitor.domain.inventory import KeyKind, ProbeKind, Project
+from monitor.domain.inventory import KeyKind, ProbeKind
 from monitor.domain.taxonomy import Lane
 from monitor.domain.timeline import EPOCH, to_us
 from monitor.store import codec, tables
@@ -65,7 +65,7 @@ def _projects(engine: Engine, now: datetime, name: str | None) -> list[ProjectSt
         loose = set(connection.execute(_of(_USABLE_THOUGH_DENIED, tables.targets.c.project_id, name)).scalars())
     made = []
     for row, mine, lanes, health in found:
-        known = _known(row.name, row.facts)
+        known = codec.project_of(row.name, row.facts)
         made.append(
             ProjectStatus(
                 name=known.name,
@@ -89,12 +89,6 @@ def _projects(engine: Engine, now: datetime, name: str | None) -> list[ProjectSt
             )
         )
     return sorted(made, key=lambda status: (-status.health.rank, status.name))
-
-
-@lru_cache(maxsize=4096)
-def _known(name: str, facts: str) -> Project:
-    """Parsed once for each text: it changes with the configuration alone."""
-    return codec.project_of(name, facts)
 
 
 # --- the fold ------------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ from monitor.store.incidents import record as incident
 from monitor.store.incidents import similar as similar_incidents
 from monitor.store.intents import waiting as waiting_intents
 from monitor.store.leases import PollerShare, Sharing, sharing
-from monitor.store.matrix import model_access
+from monitor.store.matrix import access_overview, model_access
 from monitor.store.organization import cost_rows as costs
 from monitor.store.organization import matches as key_matches
 from monitor.store.organization import names as organizations
@@ -67,6 +67,7 @@ __all__ = [
     "ProjectStatus",
     "Sharing",
     "TargetStatus",
+    "access_overview",
     "active_silences",
     "asked_of",
     "catalogues",

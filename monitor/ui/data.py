@@ -17,6 +17,7 @@ import streamlit as st
 
 from monitor.config import ConfigErrors, find_config, hygiene_policy, load_settings
 from monitor.domain.access_findings import AccessFinding, findings
+from monitor.domain.access_standing import AccessOverview
 from monitor.domain.alerting import Silence
 from monitor.domain.assessment import Assessment
 from monitor.domain.changes import ChangeEvent
@@ -256,15 +257,32 @@ def limits_now(name: str | None = None) -> "pd.DataFrame":
 
 
 @st.cache_resource(ttl=60, max_entries=8, show_spinner=False)
-def _access(url: str, version: int, at: datetime, name: str | None) -> tuple[list[Access], list[AccessFinding]]:  # noqa: ARG001
-    found = queries.model_access(_engine(url), at, name)
+def _access(url: str, version: int, at: datetime, name: str | None) -> AccessOverview:  # noqa: ARG001 - part of the key
+    return queries.access_overview(_engine(url), at, name)
+
+
+def access_overview(at: datetime, name: str | None = None) -> AccessOverview:
+    """How the models of every project (of one) stand, in little. Shared: not to be changed. As new as the fleet."""
+    url = database_url()
+    return _access(url, _paced_version(url), _minute(at), name)
+
+
+@st.cache_resource(ttl=60, max_entries=16, show_spinner=False)
+def _accesses(
+    url: str,
+    version: int,  # noqa: ARG001 - part of the key
+    at: datetime,
+    name: str | None,
+    names: tuple[str, ...],
+) -> tuple[list[Access], list[AccessFinding]]:
+    found = queries.model_access(_engine(url), at, name, names=None if name is not None else names)
     return found, findings(found, at.date())
 
 
-def model_access(at: datetime, name: str | None = None) -> tuple[list[Access], list[AccessFinding]]:
-    """Every project and model (of one project), and where they disagree. Shared: not to be changed. As new as the fleet."""
+def model_access(at: datetime, names: Iterable[str], name: str | None = None) -> tuple[list[Access], list[AccessFinding]]:
+    """The models of these projects, or all that is known of one, and where they disagree. Shared: not to be changed."""
     url = database_url()
-    return _access(url, _paced_version(url), _minute(at), name)
+    return _accesses(url, _paced_version(url), _minute(at), name, tuple(names))
 
 
 @st.cache_resource(ttl=60, max_entries=4, show_spinner=False)

@@ -175,7 +175,7 @@ def test_a_hundred_thousand_changes_are_read_at_once(store: Store) -> None:
     month = Window(START - span("30d"), START + span("1h"))
     kinds = list(ChangeKind)
     rows = [
-        changes._row(
+        changes.row_of(
             change(
                 "1m", at=START - span("26s") * number, kind=kinds[number % len(kinds)], text=f"Thing {number} was changed.",
                 project=f"project-{number % 2000}", actor=f"user {number % 40}", dedup=str(number),

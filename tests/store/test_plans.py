@@ -85,6 +85,8 @@ QUESTIONS: dict[str, Callable[[Engine], object]] = {
     "keys": lambda engine: queries.keys(engine, START),
     "model_access": lambda engine: queries.model_access(engine, START),
     "model_access of one": lambda engine: queries.model_access(engine, START, "project-7"),
+    "model_access of some": lambda engine: queries.model_access(engine, START, names=["project-3", "project-7"]),
+    "access_overview": lambda engine: queries.access_overview(engine, START),
     "catalogues": queries.catalogues,
     "deadlines": lambda engine: queries.deadlines(engine, START),
     "reminders": queries.reminders,
