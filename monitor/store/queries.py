@@ -28,9 +28,13 @@ from monitor.store.history import (
     transitions,
 )
 from monitor.store.hygiene import hygiene
+from monitor.store.incidents import IncidentFilter
 from monitor.store.incidents import began as incidents_begun
+from monitor.store.incidents import count as incident_count
 from monitor.store.incidents import find as incidents
+from monitor.store.incidents import going as incidents_going
 from monitor.store.incidents import open_ones as open_incidents
+from monitor.store.incidents import page as incident_page
 from monitor.store.incidents import record as incident
 from monitor.store.incidents import similar as similar_incidents
 from monitor.store.intents import waiting as waiting_intents
@@ -62,6 +66,7 @@ __all__ = [
     "EffectiveConfig",
     "EvidenceFilter",
     "Heartbeat",
+    "IncidentFilter",
     "KeyStatus",
     "PollerShare",
     "ProjectStatus",
@@ -88,8 +93,11 @@ __all__ = [
     "heartbeat",
     "hygiene",
     "incident",
+    "incident_count",
+    "incident_page",
     "incidents",
     "incidents_begun",
+    "incidents_going",
     "key_matches",
     "keys",
     "lag_trend",

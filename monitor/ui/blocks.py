@@ -14,7 +14,7 @@ import streamlit as st
 
 from monitor.domain.diagnosis import Diagnosis, context_of, diagnose
 from monitor.domain.health import Health, LaneState
-from monitor.domain.incidents import Incident
+from monitor.domain.incidents import NOTHING_OPEN, OpenIncidents
 from monitor.domain.inventory import ApiKey, Fingerprint, Project
 from monitor.domain.postmortem import WHO_MENDS
 from monitor.domain.taxonomy import KINDS, LAMPS, FailureKind, Lane
@@ -207,10 +207,10 @@ def what_is_wrong(project: ProjectStatus) -> str:
 
 
 def verdict(
-    fleet: Sequence[ProjectStatus], beat: Heartbeat | None, now: datetime, zone: tzinfo, incidents: Sequence[Incident] = ()
+    fleet: Sequence[ProjectStatus], beat: Heartbeat | None, now: datetime, zone: tzinfo, going: OpenIncidents = NOTHING_OPEN
 ) -> str:
     """One sentence for the whole fleet, then the tally. What open incidents explain is counted by its cause, not named again."""
-    explained = {name for incident in incidents for name in incident.projects}
+    explained = going.projects
     counts = Counter(project.health for project in fleet)
     total = len(fleet)
     then = ""
@@ -226,14 +226,14 @@ def verdict(
     elif counts[Health.FAILING]:
         broken = [project for project in fleet if project.health is Health.FAILING]
         first = f"{counts[Health.FAILING]:,} of {plural(total, 'project')} {'is' if len(broken) == 1 else 'are'} broken"
-        first, css, then = first + _by(incidents, broken) + ".", "failing", _rest(broken, explained, now, zone)
+        first, css, then = first + _by(going, broken) + ".", "failing", _rest(broken, explained, now, zone)
     elif counts[Health.DEGRADED]:
         slow = [project for project in fleet if project.health is Health.DEGRADED]
         first, css = (
             f"{counts[Health.DEGRADED]:,} of {plural(total, 'project')} {'is' if len(slow) == 1 else 'are'} degraded",
             "degraded",
         )
-        first, then = first + _by(incidents, slow) + ", none is broken.", _rest(slow, explained, now, zone)
+        first, then = first + _by(going, slow) + ", none is broken.", _rest(slow, explained, now, zone)
     elif counts[Health.UNKNOWN] == total:
         first, css = f"Nothing is known yet of {'the project' if total == 1 else f'the {total:,} projects'}.", "unknown"
         then = "Nothing failed, but there is no fresh answer yet. New projects are checked within a minute."
@@ -256,9 +256,8 @@ def verdict(
     return f'<div class="verdict" role="status"><span class="{css}">{escape(first)}</span>{rest}</div>{tally}'
 
 
-def _by(incidents: Sequence[Incident], ill: Sequence[ProjectStatus]) -> str:
-    names = {project.name for project in ill}
-    causes = sum(not names.isdisjoint(incident.projects) for incident in incidents)
+def _by(going: OpenIncidents, ill: Sequence[ProjectStatus]) -> str:
+    causes = going.causes([project.name for project in ill])
     return f" by {plural(causes, 'cause')}" if causes else ""
 
 

@@ -23,7 +23,7 @@ from monitor.domain.assessment import Assessment
 from monitor.domain.changes import ChangeEvent
 from monitor.domain.deadlines import Calendar
 from monitor.domain.hygiene import HygienePolicy
-from monitor.domain.incidents import Incident, IncidentRecord
+from monitor.domain.incidents import Incident, IncidentRecord, OpenIncidents
 from monitor.domain.inventory import ProbeKind
 from monitor.domain.model_access import Access
 from monitor.domain.organization import Gap
@@ -39,6 +39,7 @@ from monitor.store.queries import (
     EffectiveConfig,
     EvidenceFilter,
     Heartbeat,
+    IncidentFilter,
     KeyStatus,
     ProjectStatus,
     Sharing,
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _TICK = timedelta(seconds=5)
 DEFAULT_URL = "sqlite:///data/monitor.db"
-_KEYS: dict[Any, Any] = {Window: repr, EvidenceFilter: repr, ChangeFilter: repr, timedelta: repr, ProbeKind: repr, Incident: repr}
+_KEYS: dict[Any, Any] = dict.fromkeys((Window, EvidenceFilter, ChangeFilter, IncidentFilter, timedelta, ProbeKind, Incident), repr)
 
 
 def now() -> datetime:
@@ -425,19 +426,29 @@ def changes_of(name: str, window: Window) -> list[ChangeEvent]:
 # --- incidents -----------------------------------------------------------------------------------------------------------
 
 
-def open_incidents(name: str | None = None) -> list[Incident]:
-    """Those that go on (of one project), worst first, then the newest."""
-    asked = _asked("open_incidents") if name is None else _asked("incidents", None, True, name, 500)
-    return sorted(
-        cast("list[Incident]", asked),
-        key=lambda each: (-each.severity.rank, each.acknowledged_at is not None, -each.opened_at.timestamp()),
-    )
+MOST_INCIDENTS = 500
+"""That are read at once."""
 
 
-def incidents_since(since: datetime, name: str | None = None, limit: int = 500) -> list[Incident]:
-    """Those that went on at `since` or later (of one project): open ones first, then the newest."""
-    found = cast("list[Incident]", _asked("incidents", since, False, name, limit))
-    return sorted(found, key=lambda each: (not each.open, -each.severity.rank if each.open else 0))
+def incidents_going() -> OpenIncidents:
+    """What goes on, counted. As new as the fleet."""
+    url = database_url()
+    return cast("OpenIncidents", _status(url, _paced_version(url), "incidents_going"))
+
+
+def open_incidents(name: str | None = None, most: int = MOST_INCIDENTS) -> list[Incident]:
+    """Some of those that go on (of one project): the worst first, of these what nobody has taken, then the newest."""
+    return incidents(IncidentFilter(open_only=True, project=name), 0, most)
+
+
+def incidents(where: IncidentFilter, first: int = 0, most: int = MOST_INCIDENTS) -> list[Incident]:
+    """Some of them: open ones first, the worst of them, what nobody has taken; then the newest."""
+    return cast("list[Incident]", _asked("incident_page", where, first, most))
+
+
+def incident_count(where: IncidentFilter) -> tuple[int, int]:
+    """How many there are, and how many of them go on."""
+    return cast("tuple[int, int]", _asked("incident_count", where))
 
 
 def incident(number: int) -> IncidentRecord | None:

@@ -65,10 +65,11 @@ def chosen(now: datetime) -> list[ProjectStatus]:
 
 
 def draw_verdict() -> None:
-    now, zone, beat, going = data.now(), viewer_zone(), data.heartbeat(), data.open_incidents()
+    now, zone, beat, going = data.now(), viewer_zone(), data.heartbeat(), data.incidents_going()
     said = data.drawn("verdict", now, (zone_name(zone),), lambda: blocks.verdict(data.fleet(now), beat, now, zone, going))
     blocks.show(said)
-    incidents.open_ones(going, now, zone, filters.window_name(), silent=data.silent(now))
+    worst = data.open_incidents(most=incidents.FEW) if going.count else []
+    incidents.open_ones(worst, going.count, now, zone, filters.window_name(), silent=data.silent(now))
     if line := deadlines.next_line(data.deadlines(now).deadlines, now, filters.window_name()):
         blocks.show(line)
 

@@ -2,7 +2,9 @@
 models, changes of thirteen months, and open incidents. All of it by the writers that the sync and the keepers use.
 """
 
+import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from datetime import date, datetime, timedelta
 
 import sqlalchemy as sa
@@ -20,6 +22,7 @@ from monitor.domain.organization import CostRow, Item, ItemKind, UsageRow
 from monitor.domain.taxonomy import FailureKind, Lane, Scope
 from monitor.store import changes, incidents, queries, scores
 from monitor.store.engine import open_engine, writing
+from monitor.store.migrate import REVISIONS
 from monitor.store.organization import DAYS, OrganizationWriter
 from monitor.store.record import Writer
 from monitor.store.tables import change_events
@@ -44,6 +47,25 @@ def add(url: str, writer: Writer, now: datetime, known: Inventory) -> None:
     for age in (3 * _DAY, timedelta()):
         scores.record(engine, now - age, queries.hygiene(engine, now - age, HygienePolicy()).scores())
     engine.dispose()
+
+
+def kept(now: datetime, projects: int, days: int) -> str:
+    """The URL of the store that `fleets.kept` keeps, copied, with all of it; made once and brought up to now ever after."""
+    path = fleets.CACHE / f"{REVISIONS[-1]}-{projects}x{days}-whole.db"
+    url = f"sqlite:///{path}"
+    known = fleets.fleet(projects)
+    if path.exists():
+        writer = fleets.fill(url, now, projects, days)
+        _lists(writer, known, now)
+        return url
+    plain, _ = fleets.kept(now, projects, days)
+    part = path.with_suffix(".part")
+    part.unlink(missing_ok=True)
+    with closing(sqlite3.connect(plain.removeprefix("sqlite:///"))) as source, closing(sqlite3.connect(part)) as copy:
+        source.backup(copy)
+    add(f"sqlite:///{part}", fleets.fill(f"sqlite:///{part}", now, projects, days), now, known)
+    part.rename(path)
+    return url
 
 
 def _parts(record: OrganizationWriter, projects: tuple[Project, ...], now: datetime) -> None:

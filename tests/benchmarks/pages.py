@@ -1,4 +1,6 @@
-"""Pages over 200 projects with 30 days of history, and over 2,000 with 13 months: on the server, and in Chromium."""
+"""Pages over 200 projects with 30 days of history, and over 2,000 with 13 months and an organization's record: on the server, and
+in Chromium. The large store is kept in `data/bench`.
+"""
 
 import os
 import statistics
@@ -14,11 +16,23 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
-from tests.benchmarks import fleets
+from tests.benchmarks import fleets, organizations
+from tests.benchmarks.history import PROJECTS, YEAR
 from tests.browser.conftest import READY, chromium, free_port
 from tests.conftest import ROOT
 
-MOVES = {"project": "Project", "rate_limits": "Rate limits", "models": "Models", "keys": "Keys", "evidence": "Evidence"}
+MOVES = {
+    "project": "Project",
+    "incidents": "Incidents",
+    "changes": "Changes",
+    "keys": "Keys",
+    "models": "Models",
+    "hygiene": "Hygiene",
+    "deadlines": "Deadlines",
+    "rate_limits": "Rate limits",
+    "evidence": "Evidence",
+    "monitor": "Monitor",
+}
 SERVE = """
 import contextlib, gc, sys
 import streamlit as st
@@ -86,12 +100,15 @@ def seconds_to_move(browser: Browser, url: str) -> dict[str, float]:
 
 def figures() -> Iterator[dict[str, object]]:
     """Server time of a rerun in ms, and seconds in Chromium: over an empty page, and from page to page."""
-    for projects, days in ((200, 30), (2_000, 395)):
-        with tempfile.TemporaryDirectory() as folder:
-            url = f"sqlite:///{folder}/bench.db"
-            fleets.fill(url, datetime.now(UTC).replace(microsecond=0), projects, days)
-            for figure in measured(url, Path(folder)):
-                yield {**figure, "projects": projects, "days": days, "note": fleets.NOTE}
+    now = datetime.now(UTC).replace(microsecond=0)
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/bench.db"
+        fleets.fill(url, now, 200, 30)
+        for figure in measured(url, Path(folder)):
+            yield {**figure, "projects": 200, "days": 30, "note": fleets.NOTE}
+        url = organizations.kept(now, PROJECTS, YEAR)
+        for figure in measured(url, Path(folder)):
+            yield {**figure, "projects": PROJECTS, "days": YEAR, "note": fleets.NOTE}
 
 
 def measured(url: str, folder: Path) -> Iterator[dict[str, object]]:

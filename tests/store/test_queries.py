@@ -470,7 +470,8 @@ NOT_FRAMES = {
     "project", "targets",
 }  # fmt: skip
 TOLD_ELSEWHERE = {
-    "incidents", "incident", "open_incidents", "similar_incidents", "deliveries", "silences", "active_silences", "waiting_intents",
+    "incidents", "incident", "incident_count", "incident_page", "incidents_going",
+    "open_incidents", "similar_incidents", "deliveries", "silences", "active_silences", "waiting_intents",
     "organization", "organizations", "key_matches", "changes", "change_actors", "change_count", "change_page",
     "changes_not_known", "incidents_begun", "usage", "costs", "sharing",
     "catalogues", "covering", "deadlines", "hygiene", "reminders", "score_trend",
