@@ -555,6 +555,7 @@ _REASONS = {
 }
 _STATES = {
     DeliveryState.DELIVERED: Health.HEALTHY,
+    DeliveryState.TOGETHER: Health.HEALTHY,
     DeliveryState.WAITING: Health.UNKNOWN,
     DeliveryState.FAILED: Health.FAILING,
     DeliveryState.NOT_SENT: Health.PAUSED,
