@@ -11,6 +11,7 @@ from monitor.store.changes import actors as change_actors
 from monitor.store.changes import count as change_count
 from monitor.store.changes import find as changes
 from monitor.store.changes import page as change_page
+from monitor.store.changes import version as changes_version
 from monitor.store.covering import Covering, covering
 from monitor.store.current import asked_of, data_version, effective_config, heartbeat, keys, targets
 from monitor.store.deadlines import calendar as deadlines
@@ -81,6 +82,7 @@ __all__ = [
     "change_page",
     "changes",
     "changes_not_known",
+    "changes_version",
     "check_counts",
     "costs",
     "covering",

@@ -102,7 +102,7 @@ def _version(url: str) -> int:
 
 # Statuses are frozen, so that sessions may share them: copying two thousand of them costs more than reading them.
 @st.cache_resource(ttl=60, max_entries=64, show_spinner=False, hash_funcs=_KEYS)
-def _status(url: str, version: int, question: str, *args: Any) -> Any:  # noqa: ARG001 - the version is part of the key
+def _status(url: str, version: int | str | None, question: str, *args: Any) -> Any:  # noqa: ARG001 - the version is part of the key
     return getattr(queries, question)(_engine(url), *args)
 
 
@@ -490,14 +490,20 @@ def changes(window: Window, where: ChangeFilter, first: int = 0, most: int = 50)
     return cast("list[ChangeEvent]", _asked("change_page", window, where, first, most))
 
 
+def _of_changes(question: str, *args: Any) -> Any:
+    """What is asked again only when something changed: most of what is written tells no change."""
+    url = database_url()
+    return _status(url, _asked("changes_version"), question, *args)
+
+
 def change_count(window: Window, where: ChangeFilter) -> int:
     """How many changes there are."""
-    return cast("int", _asked("change_count", window, where))
+    return cast("int", _of_changes("change_count", window, where))
 
 
 def change_actors(window: Window) -> list[str]:
     """Who changed something in the window, the busiest first."""
-    return cast("list[str]", _asked("change_actors", window))
+    return cast("list[str]", _of_changes("change_actors", window))
 
 
 def incidents_begun(window: Window) -> list[Incident]:

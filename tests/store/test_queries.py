@@ -473,7 +473,7 @@ TOLD_ELSEWHERE = {
     "incidents", "incident", "incident_count", "incident_page", "incidents_going",
     "open_incidents", "similar_incidents", "deliveries", "silences", "active_silences", "waiting_intents",
     "organization", "organizations", "key_matches", "changes", "change_actors", "change_count", "change_page",
-    "changes_not_known", "incidents_begun", "usage", "costs", "sharing",
+    "changes_not_known", "changes_version", "incidents_begun", "usage", "costs", "sharing",
     "catalogues", "covering", "deadlines", "hygiene", "reminders", "score_trend",
 }  # fmt: skip
 """In test_incidents, test_outbox, test_intents, test_organization, test_leases, test_catalogue and test_deadlines."""
