@@ -121,8 +121,7 @@ def page(engine: Engine, window: Window, where: ChangeFilter, first: int = 0, mo
     """Some of what changed in the window, newest first, from the `first` (counted from 0) on."""
     c = change_events.c
     with reading(engine) as connection:
-        seek = where == ChangeFilter(project=where.project)
-        query = sa.select(change_events).where(*_within(connection, window, seek=seek), *_conditions(connection, where))
+        query = sa.select(change_events).where(*_within(connection, window), *_conditions(connection, where))
         rows = connection.execute(query.order_by(c.at.desc(), c.id.desc()).limit(most).offset(first))
         return [event_of(row) for row in rows]
 
@@ -146,18 +145,18 @@ def actors(engine: Engine, window: Window, most: int = 100) -> list[str]:
         return list(connection.execute(query.group_by(c.actor).order_by(sa.func.count().desc(), c.actor).limit(most)).scalars())
 
 
-def _within(connection: Connection, window: Window, *, seek: bool = False) -> list[sa.ColumnElement[bool]]:
-    """The window as far as it leaves anything out. To `seek` in a window that holds much of all there is takes three times as long as
-    reading everything in a row, unless only the newest are wanted.
+def _within(connection: Connection, window: Window) -> list[sa.ColumnElement[bool]]:
+    """The window as far as it leaves anything out. Where it holds much of all there is, its rows are not sought: to read everything
+    in a row takes a third of the time.
     """
     c = change_events.c
     ends = (sa.select(end(c.at)).scalar_subquery() for end in (sa.func.min, sa.func.max))  # two seeks; in one it would be a scan
     first, last = connection.execute(sa.select(*ends)).one()
-    start, end = to_ms(window.start), to_ms(window.end)
+    start, until = to_ms(window.start), to_ms(window.end)
     if first is None:
         return []
-    at = c.at if seek or 3 * (min(end, last) - max(start, first)) < last - first else c.at + 0  # no index is of a sum
-    return [*([at >= start] if first < start else []), *([at < end] if last >= end else [])]
+    at = c.at if 3 * (min(until, last) - max(start, first)) < last - first else c.at + 0  # no index is of a sum
+    return [*([at >= start] if first < start else []), *([at < until] if last >= until else [])]
 
 
 def _conditions(connection: Connection, where: ChangeFilter) -> list[sa.ColumnElement[bool]]:

@@ -206,7 +206,7 @@ def test_a_hundred_thousand_changes_are_read_at_once(store: Store) -> None:
 
 def _slowness() -> float:
     """How many times as long as on a machine where nobody else is busy a piece of work takes now; at least once as long."""
-    return max(1.0, min(_seconds(lambda: sum(range(2_000_000))) for _ in range(3)) / 0.05)
+    return max(1.0, min(_seconds(lambda: sum(range(2_000_000))) for _ in range(3)) / 0.03)
 
 
 def _seconds(question: Any) -> float:
