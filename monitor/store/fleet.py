@@ -15,9 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from monitor.domain.health import (
-    STALE_AT_LEAST,
     Health,
-    HealthPolicy,
     HealthState,
     LaneState,
     TargetHealth,
@@ -27,10 +25,9 @@ from monitor.domain.health import (
 )
 from monitor.domain.inventory import KeyKind, ProbeKind
 from monitor.domain.taxonomy import Lane
-from monitor.domain.timeline import EPOCH, to_us
+from monitor.domain.timeline import EPOCH
 from monitor.store import codec, tables
-from monitor.store.current import statuses
-from monitor.store.dialect import Int
+from monitor.store.current import statuses, well
 from monitor.store.engine import reading
 from monitor.store.register import probe_of
 from monitor.store.status import ProjectStatus
@@ -202,16 +199,6 @@ def _not_well(now: datetime) -> sa.Select[Any]:
     t, s = tables.targets.c, tables.target_states.c
     state = (s[name] for name in codec.STATE_COLUMNS)
     return _active(t.project_id, t.id, t.probe, t.interval, *state).where(well(now) == 0).order_by(t.id)
-
-
-def well(now: datetime) -> sa.Case[int]:
-    """1 where a target is healthy, not suspect, and its answer as new as `fresh_health` asks; else 0."""
-    t, s = tables.targets.c, tables.target_states.c
-    age = sa.func.abs(sa.literal(to_us(now), Int) - s.last_at * 1000)
-    allowed = t.interval * sa.literal(round(HealthPolicy().stale_after * 1000), Int)
-    fresh = sa.or_(age <= sa.literal(STALE_AT_LEAST // timedelta(microseconds=1), Int), age <= allowed)
-    healthy = sa.and_(s.health == Health.HEALTHY.value, s.failure.is_(None), s.recent.not_like("%0"))
-    return sa.case((sa.and_(healthy, fresh), 1), else_=0)
 
 
 _KIND_FINDINGS = {KeyKind.USER_LEGACY.value: "key_legacy", KeyKind.USER_UNSCOPED.value: "key_unscoped"}

@@ -15,9 +15,8 @@ from monitor.domain.model_access import Access, Permissions, Probed, leaving, ma
 from monitor.domain.organization import ItemKind
 from monitor.domain.taxonomy import FailureKind
 from monitor.store import catalogue, codec, organization, tables
-from monitor.store.current import statuses
+from monitor.store.current import statuses, well
 from monitor.store.engine import reading
-from monitor.store.fleet import well
 from monitor.store.register import probe_of
 from monitor.store.use import daily_use
 

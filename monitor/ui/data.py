@@ -186,9 +186,14 @@ def effective_config() -> EffectiveConfig | None:
     return cast("EffectiveConfig | None", _asked("effective_config"))
 
 
-def covering() -> Covering:
-    """What is configured beside what the organization has."""
-    return cast("Covering", _asked("covering"))
+@st.cache_resource(ttl=60, max_entries=4, show_spinner=False)
+def _covering(url: str, at: datetime) -> Covering:  # noqa: ARG001 - part of the key
+    return queries.covering(_engine(url))
+
+
+def covering(at: datetime) -> Covering:
+    """What is configured beside what the organization has. Read once a minute, however much is written: both change slowly."""
+    return _covering(database_url(), _minute(at))
 
 
 def fleet(at: datetime) -> list[ProjectStatus]:
@@ -219,7 +224,9 @@ def asked_of(name: str | None = None) -> tuple[list[str], list[str]]:
 
 def keys(at: datetime, name: str | None = None) -> list[KeyStatus]:
     """Every key (of one project), worst first."""
-    return cast("list[KeyStatus]", _asked("keys", _minute(at), name))
+    url = database_url()
+    version = _paced_version(url) if name is None else _version(url)  # all of them are as new as the fleet
+    return cast("list[KeyStatus]", _status(url, version, "keys", _minute(at), name))
 
 
 def strips(window: Window, names: Iterable[str], cells: int = 48) -> "pd.DataFrame":
@@ -376,9 +383,8 @@ def _levels(url: str, name: str, at: datetime) -> tuple[dict[timedelta, Level], 
 
 # --- hygiene -------------------------------------------------------------------------------------------------------------
 
-_QUICK = timedelta(seconds=0.1)
-_judging: dict[str, timedelta] = {}
-"""How long judging everything took last."""
+_MANY = 200
+"""Projects from which on judging takes a part of a second."""
 
 
 def policy() -> HygienePolicy:
@@ -388,18 +394,22 @@ def policy() -> HygienePolicy:
 
 
 def hygiene(at: datetime) -> Assessment:
-    """The scorecards of everything. They change slowly: judged once a minute, of a large fleet once in five. Not to be changed."""
+    """The scorecards of everything, judged once a minute. Not to be changed.
+
+    Of a large fleet once in five, and nobody waits for that: who comes then still gets the last ones.
+    """
     url = database_url()
-    step = timedelta(minutes=1) if _judging.get(url, timedelta()) < _QUICK else timedelta(minutes=5)
-    return _hygiene(url, floor(at, step), policy())
+    return _hygiene(url, _minute(at), policy()) if len(fleet(at)) <= _MANY else _hygiene_of_many(url, policy())
 
 
-@st.cache_resource(ttl=300, max_entries=4, show_spinner=False, hash_funcs={HygienePolicy: repr})
+@st.cache_resource(ttl=60, max_entries=4, show_spinner=False, hash_funcs={HygienePolicy: repr})
 def _hygiene(url: str, at: datetime, asked: HygienePolicy) -> Assessment:
-    began = time.monotonic()
-    found = queries.hygiene(_engine(url), at, asked)
-    _judging[url] = timedelta(seconds=time.monotonic() - began)
-    return found
+    return queries.hygiene(_engine(url), at, asked)
+
+
+@st.cache_resource(ttl=300, max_entries=4, show_spinner=False, hash_funcs={HygienePolicy: repr}, refresh_mode="background")
+def _hygiene_of_many(url: str, asked: HygienePolicy) -> Assessment:
+    return queries.hygiene(_engine(url), now(), asked)
 
 
 def score_trend(subject: str, window: Window) -> "pd.DataFrame":
