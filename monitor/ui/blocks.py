@@ -35,19 +35,27 @@ SLOW = timedelta(minutes=1)
 """Charts and what belongs to them."""
 _CODE = re.compile(r"`([^`]+)`")
 _ROUTED: ContextVar[bool] = ContextVar("routed", default=False)
+_PULSE: ContextVar[Callable[[], None] | None] = ContextVar("pulse", default=None)
+"""What all pages draw again and again, until a part of the page takes it along."""
 
 
 # --- doors -----------------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def routed() -> Iterator[None]:
-    """While the router runs a page."""
-    token = _ROUTED.set(True)
+def routed(pulse: Callable[[], None]) -> Iterator[None]:
+    """While the router runs a page. `pulse` is drawn together with the first part of it that is live, else alone: to be run costs
+    more than what is drawn.
+    """
+    routed, waiting = _ROUTED.set(True), _PULSE.set(pulse)
     try:
         yield
     finally:
-        _ROUTED.reset(token)
+        left = _PULSE.get()
+        _PULSE.reset(waiting)
+        _ROUTED.reset(routed)
+        if left is not None:
+            live(left, quiet=True)
 
 
 def guard() -> None:
@@ -60,9 +68,15 @@ def live(draw: Callable[[], None], *, quiet: bool = False, every: timedelta = RE
     """Draw now, and again every few seconds without the rest of the page. A `quiet` one leaves it to the page to say that the
     store cannot be read.
     """
+    pulse = _PULSE.get() if every <= REFRESH else None
+    if pulse is not None:
+        _PULSE.set(None)
 
     @functools.wraps(draw)
     def drawn() -> None:
+        if pulse is not None:
+            with suppress(StoreError):
+                pulse()
         try:
             draw()
         except StoreError as error:

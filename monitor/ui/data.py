@@ -125,8 +125,9 @@ def drawn(name: str, at: datetime, key: tuple[Any, ...], make: Callable[[], T]) 
     """What `make` gives of the fleet, made once for all who look at the same. Ages in it are up to 5 s old; `key` holds all else
     that it depends on, in plain values.
     """
-    url = database_url()
-    return cast("T", _drawn(url, _paced_version(url), floor(at, _TICK), name, key, make))
+    url, tick = database_url(), floor(at, _TICK)
+    version = _paced_version(url)
+    return cast("T", _at_hand((url, name, *key), (version, tick), lambda: _drawn(url, version, tick, name, key, make)))
 
 
 _paces: dict[str, tuple[float, int]] = {}
@@ -151,9 +152,28 @@ def _fleet(url: str, version: int, at: datetime) -> list[ProjectStatus]:
     return found
 
 
+_hands: dict[tuple[Any, ...], tuple[Any, Any]] = {}
+_MOST_AT_HAND = 256
+
+
+def _at_hand(what: tuple[Any, ...], version: Any, ask: Callable[[], Any]) -> Any:
+    """What everybody asks for several times in each run, as it was last of this version: a cache of Streamlit takes half a
+    millisecond to find anything, which is most of what a refresh would cost.
+    """
+    held = _hands.get(what)
+    if held is None or held[0] != version:
+        if len(_hands) >= _MOST_AT_HAND:
+            _hands.clear()
+        held = _hands[what] = version, ask()
+    return held[1]
+
+
 def _asked(question: str, *args: Any) -> Any:
     url = database_url()
-    return _status(url, _version(url), question, *args)
+    version = _version(url)
+    if args:
+        return _status(url, version, question, *args)
+    return _at_hand((url, question), version, lambda: _status(url, version, question))
 
 
 def _table(question: str, *args: Any) -> "pd.DataFrame":
@@ -198,8 +218,9 @@ def covering(at: datetime) -> Covering:
 
 def fleet(at: datetime) -> list[ProjectStatus]:
     """Every project, worst first. Shared: not to be changed. A large fleet is not folded anew with every commit."""
-    url = database_url()
-    return _fleet(url, _paced_version(url), _minute(at))
+    url, minute = database_url(), _minute(at)
+    version = _paced_version(url)
+    return cast("list[ProjectStatus]", _at_hand((url, "fleet"), (version, minute), lambda: _fleet(url, version, minute)))
 
 
 def names(at: datetime) -> list[str]:
@@ -443,7 +464,8 @@ MOST_INCIDENTS = 500
 def incidents_going() -> OpenIncidents:
     """What goes on, counted. As new as the fleet."""
     url = database_url()
-    return cast("OpenIncidents", _status(url, _paced_version(url), "incidents_going"))
+    version = _paced_version(url)
+    return cast("OpenIncidents", _at_hand((url, "going"), version, lambda: _status(url, version, "incidents_going")))
 
 
 def open_incidents(name: str | None = None, most: int = MOST_INCIDENTS) -> list[Incident]:

@@ -70,7 +70,8 @@ def draw_verdict() -> None:
     blocks.show(said)
     worst = data.open_incidents(most=incidents.FEW) if going.count else []
     incidents.open_ones(worst, going.count, now, zone, filters.window_name(), silent=data.silent(now))
-    if line := deadlines.next_line(data.deadlines(now).deadlines, now, filters.window_name()):
+    name = filters.window_name()
+    if line := data.drawn("next deadline", now, (name,), lambda: deadlines.next_line(data.deadlines(now).deadlines, now, name)):
         blocks.show(line)
 
 
