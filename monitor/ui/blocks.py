@@ -44,9 +44,7 @@ _PULSE: ContextVar[Callable[[], None] | None] = ContextVar("pulse", default=None
 
 @contextmanager
 def routed(pulse: Callable[[], None]) -> Iterator[None]:
-    """While the router runs a page. `pulse` is drawn together with the first part of it that is live, else alone: to be run costs
-    more than what is drawn.
-    """
+    """While the router runs a page. `pulse` is what all pages draw again and again; a page that failed before it did has it too."""
     routed, waiting = _ROUTED.set(True), _PULSE.set(pulse)
     try:
         yield
@@ -58,10 +56,16 @@ def routed(pulse: Callable[[], None]) -> Iterator[None]:
             live(left, quiet=True)
 
 
-def guard() -> None:
-    """Stop a page that runs without the router: a deep link to a fresh server may do that."""
+def guard(*, together: bool = False) -> None:
+    """Stop a page that runs without the router: a deep link to a fresh server may do that.
+
+    What all pages draw again and again is drawn here, or `together` with the first live part of a page that surely has one: to be
+    run costs more than what is drawn.
+    """
     if not _ROUTED.get():
         st.stop()
+    if not together:
+        live(lambda: None, quiet=True)
 
 
 def live(draw: Callable[[], None], *, quiet: bool = False, every: timedelta = REFRESH) -> None:

@@ -30,7 +30,7 @@ EXPORTS = (("Markdown", markdown, "md", "text/markdown"), ("JSON", as_json, "jso
 TROUBLE = "incidents.trouble"
 MOST_EXPORTED = 20_000
 
-blocks.guard()
+blocks.guard(together=True)
 zone = viewer_zone()
 chosen = filters.window_name()
 

@@ -22,7 +22,7 @@ ORDERS: dict[str, Callable[[ProjectStatus], Any]] = {
     "Oldest answer first": lambda project: project.last_at or EPOCH,
 }
 
-blocks.guard()
+blocks.guard(together=True)
 place = st.container()
 fleet = data.fleet(data.now())
 if fleet:
@@ -70,8 +70,8 @@ def draw_verdict() -> None:
     blocks.show(said)
     worst = data.open_incidents(most=incidents.FEW) if going.count else []
     incidents.open_ones(worst, going.count, now, zone, filters.window_name(), silent=data.silent(now))
-    name = filters.window_name()
-    if line := data.drawn("next deadline", now, (name,), lambda: deadlines.next_line(data.deadlines(now).deadlines, now, name)):
+    name, known = filters.window_name(), data.deadlines(now).deadlines
+    if line := data.drawn("next deadline", now, (name, id(known)), lambda: deadlines.next_line(known, now, name)):
         blocks.show(line)
 
 
