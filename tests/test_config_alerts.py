@@ -216,7 +216,7 @@ def test_the_example_names_every_setting_with_its_default(tmp_path: Path) -> Non
 
 def test_shown_settings_say_where_a_channel_is_and_not_what(load) -> None:
     shown = load(CHANNEL + '[[routes]]\nchannel = "chat"\nremind_every = "never"\n' + WINDOW).redacted()
-    assert shown["channels"] == [{"name": "chat", "url": "env:CHAT_URL"}]
+    assert shown["channels"] == [{"name": "chat", "url": "env:CHAT_URL", "at_most": 20}]
     assert shown["routes"][0]["remind_every"] == "never"
     assert shown["routes"][0]["digest_at"] == "06:00"
     assert shown["maintenance"][0]["until"].startswith("2026-12-02T02:00:00")
@@ -228,3 +228,14 @@ def test_a_file_full_of_routes_that_lead_nowhere_is_answered_in_time(errors) -> 
     started = process_time()
     assert len(errors(text)) == 1000
     assert process_time() - started < 20
+
+
+def test_how_many_messages_a_channel_takes(load) -> None:
+    assert load(CHANNEL).channels[0].at_most == 20
+    assert load(CHANNEL + "at_most = 3\n").channels[0].at_most == 3
+
+
+@pytest.mark.parametrize("value", ["0", "-1", "1001", "2.5", '"many"', "true"])
+def test_a_number_of_messages_that_is_none(errors, value: str) -> None:
+    [line] = errors(CHANNEL + f"at_most = {value}\n")
+    assert "channels[0].at_most" in line

@@ -42,6 +42,7 @@ from monitor.config.values import (
     Words,
     wrong,
 )
+from monitor.domain.flood import AT_MOST
 from monitor.domain.health import HealthPolicy
 from monitor.domain.hygiene import HygienePolicy
 from monitor.domain.inventory import ProbeKind
@@ -200,6 +201,8 @@ class ChannelSettings(Table):
     name: Slug
     url: SecretRef
     """Where an Apprise URL is, such as `slack://…` or `mailto://…`: it holds a secret."""
+    at_most: Annotated[StrictInt, Field(ge=1, le=1000)] = AT_MOST
+    """Messages about single incidents in ten minutes; what is more comes as one message about all of them."""
 
 
 class RouteSettings(Table):

@@ -29,6 +29,8 @@ class NotifyReason(StrEnum):
     ESCALATION = "escalation"
     RESOLVED = "resolved"
     DIGEST = "digest"
+    MANY = "many"
+    """One message about very many incidents: too many to be told one by one."""
     DEADLINE = "deadline"
     """A day that was known ahead is near, or has just passed."""
 
@@ -45,6 +47,8 @@ class NotifyReason(StrEnum):
     NEVER_SENT = "never_sent"
     """Over before anything was said, so there is nothing to take back."""
     KEPT_FOR_DIGEST = "kept_for_digest"
+    TOO_MANY = "too_many"
+    """The channel was given very many messages: the next one tells all that wait."""
     NOT_ROUTED = "not_routed"
     BELOW_SEVERITY = "below_severity"
     TOO_LATE = "too_late"

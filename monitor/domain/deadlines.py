@@ -4,8 +4,8 @@ What cannot be said is said too: `Calendar.open_questions`.
 """
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Iterator
-from dataclasses import dataclass
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -15,7 +15,7 @@ from monitor.domain.coverage import KeyMatch
 from monitor.domain.incidents import Severity
 from monitor.domain.inventory import Project
 from monitor.domain.model_access import Access, Need, exposures
-from monitor.domain.organization import CostRow, Item, ItemKind, Organization
+from monitor.domain.organization import Item, ItemKind, Organization
 from monitor.domain.spend import Projection, month_ends, project_spend
 from monitor.domain.taxonomy import Lane
 from monitor.domain.words import Confidence, clock
@@ -101,6 +101,8 @@ class Calendar:
     """Sentences: `Key expiry: no admin key is configured.`"""
 
 
+Spent = Mapping[tuple[str | None, str], Mapping[datetime, float]]
+"""By OpenAI's project id and currency (small letters), what each day cost."""
 _NEVER_READ = Organization()
 
 
@@ -115,7 +117,7 @@ class Facts:
     """At least those of models whose shutdown is announced."""
     listed: bool = False
     """Whether any project was listed the models yet."""
-    costs: tuple[CostRow, ...] = ()
+    costs: Spent = field(default_factory=dict)
     """Of this month and of the 14 days before today, for projects with a spend limit; for the organization's under None."""
     silences: tuple[Silence, ...] = ()
     windows: tuple[MaintenanceWindow, ...] = ()
@@ -328,9 +330,6 @@ def _named(names: Collection[str], most: int = 4) -> str:
 
 
 def _spend(facts: Facts, people: _People, now: datetime) -> tuple[list[Deadline], list[str]]:
-    costs: dict[tuple[str | None, str], dict[datetime, float]] = defaultdict(lambda: defaultdict(float))
-    for row in facts.costs:
-        costs[row.project, row.currency.lower()][row.day] += row.amount
     found, unknown, few = [], [], []
     for item in facts.organization.of(ItemKind.SPEND_LIMIT):
         cents, currency = item.facts.get("threshold_amount"), str(item.facts.get("currency") or "usd")
@@ -346,7 +345,7 @@ def _spend(facts: Facts, people: _People, now: datetime) -> tuple[list[Deadline]
         if item.facts.get("interval", "month") != "month":
             unknown.append(f"The day the spend limit of {whose} is reached: it does not run by the month.")
             continue
-        made = project_spend(costs.get((item.project, currency.lower()), {}), cents / 100, now)
+        made = project_spend(facts.costs.get((item.project, currency.lower()), {}), cents / 100, now)
         if isinstance(made, str):
             few.append((whose, made))
         elif made is not None:

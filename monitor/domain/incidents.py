@@ -1,5 +1,6 @@
 """Related failures with one root cause: what an incident is. How it comes to be is in `correlation`."""
 
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -103,6 +104,31 @@ class Incident:
     def open(self) -> bool:
         """Whether it goes on."""
         return self.resolved_at is None
+
+
+@dataclass(frozen=True, slots=True)
+class OpenIncidents:
+    """What goes on, counted: thousands are read as quickly as few."""
+
+    count: int = 0
+    taken: int = 0
+    """How many of them somebody has acknowledged."""
+    worst: Severity | None = None
+    hits: tuple[tuple[tuple[str, ...], int], ...] = ()
+    """Projects that are hit together, and by how many incidents."""
+
+    @property
+    def projects(self) -> frozenset[str]:
+        """Everybody who is hit."""
+        return frozenset(name for names, _ in self.hits for name in names)
+
+    def causes(self, projects: Collection[str]) -> int:
+        """How many of them hit any of these projects."""
+        wanted = frozenset(projects)
+        return sum(count for names, count in self.hits if not wanted.isdisjoint(names))
+
+
+NOTHING_OPEN = OpenIncidents()
 
 
 class EventKind(StrEnum):

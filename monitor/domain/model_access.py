@@ -84,6 +84,9 @@ class Use:
     tokens: float
 
 
+_BAD = (Health.FAILING, Health.DEGRADED)
+
+
 @dataclass(frozen=True, slots=True)
 class Access:
     """One model in one project."""
@@ -108,6 +111,11 @@ class Access:
     def policy(self) -> Policy:
         """What the project's model permissions say."""
         return self.ruling.policy
+
+    @property
+    def ill(self) -> bool:
+        """Whether the project lacks the model, or can use one that it must not."""
+        return self.probed.looked_up in _BAD or self.probed.called in _BAD
 
     @property
     def wanted(self) -> bool:

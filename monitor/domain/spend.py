@@ -40,21 +40,24 @@ def project_spend(daily: Mapping[datetime, float], limit: float, now: datetime) 
 
     `daily` are costs by the day's beginning, UTC. Today's are not complete: they count as spent, not for the rate.
     """
-    today, month = floor(now, DAY), floor(now, DAY).replace(day=1)
+    today = floor(now, DAY)
+    month, since, ends = today.replace(day=1), today - RATE_FROM, month_ends(now)
     known = {day: max(0.0, cost) for day, cost in daily.items() if math.isfinite(cost)}
-    lately = [cost for day, cost in known.items() if today - RATE_FROM <= day < today]
+    lately = [cost for day, cost in known.items() if since <= day < today]
     spent = sum(cost for day, cost in known.items() if month <= day <= today)
     if spent >= limit:
         return Projection(now, now, now, spent, median(lately) if lately else 0.0, len(lately))
     if len(lately) < FEWEST_DAYS:
         return f"costs of {len(lately)} complete days are known, and {FEWEST_DAYS} are needed"
-    low, rate, high = quantiles(lately, n=4, method="inclusive")
     before = sum(cost for day, cost in known.items() if month <= day < today)
+    if before + max(lately) * ((ends - today) / DAY) < limit:
+        return None  # not even if every day were as dear as the dearest: most projects, so the rest is not worked out
+    low, rate, high = quantiles(lately, n=4, method="inclusive")
 
     def when(pace: float) -> datetime | None:
         days = (limit - before) / pace if pace > 0 else math.inf
         at = today + DAY * days if days < 62 else None
-        return max(at, now) if at is not None and at < month_ends(now) else None
+        return max(at, now) if at is not None and at < ends else None
 
     at = when(rate)
     if at is None:

@@ -4,6 +4,7 @@ The subject holds all that a lock screen shows; the body begins with what to do.
 """
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from urllib.parse import urlencode
@@ -21,6 +22,7 @@ MAX_SUBJECT, MAX_BODY, MAX_LINE = 200, 3000, 600
 _NAMED = 8
 """Projects and services that are named before the rest is only counted."""
 _DIGEST_LINES = 40
+_TOGETHER_LINES = 15
 
 Message = tuple[str, str]
 """Subject and body."""
@@ -33,6 +35,17 @@ def message(incident: Incident, reason: NotifyReason, base_url: str | None, now:
     if why and reason in _AGAIN:
         lines.append(f"Sent again because {why}.")
     return _finish(subject, lines, _link(base_url, incident))
+
+
+def together(told: Sequence[tuple[Incident, NotifyReason]], base_url: str | None) -> Message:
+    """What would be very many messages: how many of what kind, and the first of them."""
+    counts = Counter(_opening(each, reason) for each, reason in told)
+    subject = f"And {len(told):,} more incidents · {', '.join(f'{many:,} {name.lower()}' for name, many in counts.most_common())}"
+    lines = [f"Too much happens at once to be told one by one: {len(told):,} incidents.", ""]
+    lines += [f"{_opening(each, reason)} · {label(each)} · {each.title}" for each, reason in told[:_TOGETHER_LINES]]
+    if len(told) > _TOGETHER_LINES:
+        lines.append(f"… and {len(told) - _TOGETHER_LINES:,} more: see the page of incidents")
+    return _finish(subject, lines, f"{base_url.rstrip('/')}/incidents?open=1" if base_url else None)
 
 
 def digest(found: Digest, base_url: str | None) -> Message:

@@ -7,6 +7,7 @@ of it, try again later.
 import asyncio
 import logging
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
@@ -15,8 +16,9 @@ from typing import Protocol
 from monitor.config import Settings, alerts
 from monitor.domain import alerting
 from monitor.domain.alerting import Decision, NotifyReason, Sent
+from monitor.domain.flood import AT_MOST, WITHIN, Past, rationed
 from monitor.domain.incidents import Event, EventKind, Incident
-from monitor.domain.words import duration
+from monitor.domain.words import clock, duration
 from monitor.notify import messages
 from monitor.store import incidents, outbox, silences
 from monitor.store.engine import Engine
@@ -29,7 +31,7 @@ RETRIES = tuple(timedelta(minutes=minutes) for minutes in (1, 5, 15, 60))
 GIVE_UP_AFTER = timedelta(hours=24)
 LOOK_BACK = timedelta(days=7)
 """How far back a start looks for incidents that ended while nobody said so, or in a silence."""
-_MOST = 5000
+_MOST = 20_000
 _CLAIM = 20
 _PATIENCE = 30.0
 """Seconds after which the rest of a claim is handed back: the lease must not end while a message is on its way."""
@@ -72,6 +74,8 @@ class Teller:
         self._unsettled: dict[int, Incident] = {}
         """Those that are over, and some channel still has to hear it."""
         self._noted: dict[tuple[int, str], NotifyReason] = {}
+        self._past: dict[str, Past] | None = None
+        """What each channel was given lately."""
         self._digested: set[tuple[str, str]] = set()
         self._since: datetime | None = None
 
@@ -81,6 +85,7 @@ class Teller:
         self._windows = alerts.windows(settings)
         self._people = alerts.people(settings)
         self._base_url = settings.dashboard_url
+        self._at_most = {channel.name: channel.at_most for channel in settings.channels}
         self._digested.clear()
 
     def tell(self, now: datetime) -> int:
@@ -95,7 +100,7 @@ class Teller:
         self._since = max(since, now - timedelta(minutes=5))
         known = self._unsettled | {each.id: each for each in lately if each.id is not None}
         quiet = alerting.quiets(silences.all_(self._engine, _MOST), self._windows, self._people, now) if known else []
-        new: list[NewMessage] = []
+        due: dict[str, list[tuple[Incident, Decision]]] = defaultdict(list)
         unsaid: list[NotSent] = []
         self._unsettled = {}
         for number, incident in known.items():
@@ -104,18 +109,57 @@ class Teller:
                 self._unsettled[number] = incident
             for channel, decision in decisions.items():
                 if decision.send:
-                    new.append(self._message(incident, channel, decision, now))
-                elif self._noted.get((number, channel)) is not decision.reason:
-                    self._noted[number, channel] = decision.reason
-                    if decision.reason is not NotifyReason.ALREADY_SENT:
-                        unsaid.append(NotSent(number, channel, decision.reason, decision.why))
-        new += self._digests(now)
-        added = outbox.enqueue(self._engine, new, now)
-        for message in new:
-            self._sent.pop(message.incident_id or 0, None)
+                    due[channel].append((incident, decision))
+                elif self._news(number, channel, decision.reason):
+                    unsaid.append(NotSent(number, channel, decision.reason, decision.why))
+        added = sum(self._tell(channel, wanted, unsaid, now) for channel, wanted in due.items())
+        added += outbox.enqueue(self._engine, list(self._digests(now)), now)
         outbox.not_sent(self._engine, unsaid, now)
         self._forget(known.keys())
         return added
+
+    def _news(self, number: int, channel: str, reason: NotifyReason) -> bool:
+        """Whether that nothing is said for this reason is worth a note."""
+        if self._noted.get((number, channel)) is reason:
+            return False
+        self._noted[number, channel] = reason
+        return reason is not NotifyReason.ALREADY_SENT
+
+    def _tell(self, channel: str, wanted: list[tuple[Incident, Decision]], unsaid: list[NotSent], now: datetime) -> int:
+        """Put what is due to one channel into the outbox: one by one, or together where it is very much; how many messages."""
+        part = rationed(wanted, self._lately(channel, now), self._at_most.get(channel, AT_MOST), now)
+        singly, those = ([self._message(*each, channel, now) for each in some] for some in (part.singly, part.together))
+        added = outbox.enqueue(self._engine, singly, now)
+        if those:
+            subject, body = messages.together([(one, decision.reason) for one, decision in part.together], self._base_url)
+            about = NewMessage(None, channel, NotifyReason.MANY, f"many:{those[0].dedup_key}", subject, body)
+            added += outbox.enqueue_together(self._engine, about, those, now)
+        for incident, decision in part.later:
+            if self._news(incident.id or 0, channel, NotifyReason.TOO_MANY):
+                why = f"very much is to be told at once: it is told with others at {clock(part.until or now)} ({decision.why})"
+                unsaid.append(NotSent(incident.id or 0, channel, NotifyReason.TOO_MANY, why))
+        for message in (*singly, *those):
+            self._sent.pop(message.incident_id or 0, None)
+        past = self._lately(channel, now)
+        self._past = {
+            **(self._past or {}),
+            channel: Past((*past.singly, *(now for _ in singly)), now if those else past.together),
+        }
+        return added
+
+    def _lately(self, channel: str, now: datetime) -> Past:
+        """What a channel was given lately; asked of the store once, then kept."""
+        if self._past is None:
+            singly: dict[str, list[datetime]] = defaultdict(list)
+            together: dict[str, datetime] = {}
+            for name, reason, at in outbox.lately(self._engine, now - WITHIN):
+                if reason is NotifyReason.MANY:
+                    together.setdefault(name, at)
+                else:
+                    singly[name].append(at)
+            self._past = {name: Past(singly[name], together.get(name)) for name in {*singly, *together}}
+        past = self._past.get(channel, Past())
+        return Past([at for at in past.singly if at > now - WITHIN], past.together)
 
     def _told(self, number: int) -> dict[str, list[Sent]]:
         """What each channel was given about an incident."""
@@ -127,7 +171,7 @@ class Teller:
             self._sent[number] = told
         return self._sent[number]
 
-    def _message(self, incident: Incident, channel: str, decision: Decision, now: datetime) -> NewMessage:
+    def _message(self, incident: Incident, decision: Decision, channel: str, now: datetime) -> NewMessage:
         subject, body = messages.message(incident, decision.reason, self._base_url, now, decision.why)
         return NewMessage(
             incident.id, channel, decision.reason, decision.dedup_key, subject, body, incident.severity, incident.cause.scope

@@ -4,6 +4,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import datetime
+from functools import lru_cache
 from hashlib import blake2b
 from typing import Any
 
@@ -197,7 +198,8 @@ def project_facts(project: Project) -> str:
     return dumps(facts)
 
 
+@lru_cache(maxsize=16_384)
 def project_of(name: str, facts: str, keys: tuple[ApiKey, ...] = ()) -> Project:
-    """The inverse of `project_facts`."""
+    """The inverse of `project_facts`. Parsed once for each text: it changes with the configuration alone."""
     loaded: dict[str, Any] = {key: tuple(value) if isinstance(value, list) else value for key, value in json.loads(facts).items()}
     return Project(name=name, keys=keys, **loaded)

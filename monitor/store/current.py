@@ -4,19 +4,21 @@ import json
 from collections import defaultdict
 from collections.abc import Iterable
 from datetime import datetime, timedelta
+from functools import lru_cache
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Row
 
-from monitor.domain.health import HealthState, TargetHealth, fresh_health, lamps
+from monitor.domain.health import STALE_AT_LEAST, Health, HealthPolicy, HealthState, LaneState, TargetHealth, fresh_health, lamps
 from monitor.domain.inventory import KeyKind, ProbeKind
 from monitor.domain.observation import Verdict
 from monitor.domain.taxonomy import Lane, Scope
-from monitor.domain.timeline import from_ms
+from monitor.domain.timeline import from_ms, to_us
 from monitor.store import codec, meta, tables
+from monitor.store.dialect import Int
 from monitor.store.engine import reading
-from monitor.store.register import target_of
+from monitor.store.register import probe_of, target_of
 from monitor.store.status import EffectiveConfig, Heartbeat, KeyStatus, TargetStatus
 
 
@@ -76,18 +78,74 @@ def keys(engine: Engine, now: datetime, project: str | None = None) -> list[KeyS
         query = query.where(tables.projects.c.name == project)
     with reading(engine) as connection:
         rows = connection.execute(query).all()
-        checks: dict[tuple[str, str], list[_Reading]] = defaultdict(list)
-        for row in connection.execute(_states(project)):
-            checks[row.project, row.key].append(_Reading(row, now))
-        auths = [one for found in checks.values() for one in found if one.target.probe is ProbeKind.AUTH]
+        checks: dict[tuple[str, str], _KeyChecks] = defaultdict(_KeyChecks)
+        for name, label, *sums in connection.execute(_key_sums(now, project)):
+            checks[name, label].add(*sums)
+        for row in connection.execute(_states(project).where(well(now) == 0, tables.targets.c.key != "")):
+            checks[row.project, row.key].notable.append(_Reading(row, now))
+        auths = [one for found in checks.values() for one in found.notable if one.target.probe is ProbeKind.AUTH]
         said = _answers(connection, auths)
     found = [_key_status(row, checks[row.name, row.label], said) for row in rows]
     return sorted(found, key=lambda key: (-key.health.rank, key.project, key.label))
 
 
-def _key_status(row: Row[*tuple[Any, ...]], checks: list["_Reading"], said: dict[int, Row[Any]]) -> KeyStatus:
-    lamp = lamps(check.brief for check in checks)[Lane.AUTH]
-    auth = next((check for check in checks if check.target.probe is ProbeKind.AUTH), None)
+class _KeyChecks:
+    """The checks of one key: those that are simply well in sums, the others one by one."""
+
+    __slots__ = ("last_at", "last_ok_at", "notable", "well")
+
+    def __init__(self) -> None:
+        self.last_at: int | None = None
+        self.last_ok_at: int | None = None
+        self.well: list[tuple[int, int | None]] = []
+        """Probes, and since when the last of their targets is well."""
+        self.notable: list[_Reading] = []
+
+    def add(self, probe: int, well: int, since: int | None, last_at: int | None, last_ok_at: int | None) -> None:
+        """Take in the sums of one probe."""
+        if last_at is not None and (self.last_at is None or last_at > self.last_at):
+            self.last_at = last_at
+        if last_ok_at is not None and (self.last_ok_at is None or last_ok_at > self.last_ok_at):
+            self.last_ok_at = last_ok_at
+        if well:
+            self.well.append((probe, since))
+
+    def lamp(self) -> LaneState:
+        """Whether the key authenticates."""
+        if not self.notable:
+            return _all_well(tuple(self.well))
+        return lamps([*_briefs(self.well), *(check.brief for check in self.notable)])[Lane.AUTH]
+
+
+@lru_cache(maxsize=8192)
+def _all_well(well: tuple[tuple[int, int | None], ...]) -> LaneState:
+    return lamps(_briefs(well))[Lane.AUTH]
+
+
+def _briefs(well: Iterable[tuple[int, int | None]]) -> list[TargetHealth]:
+    """One target a probe stands for all that are well: a lamp is green since the last of them is."""
+    return [TargetHealth(probe_of(probe), Health.HEALTHY, None, codec.moment(since)) for probe, since in well]
+
+
+def _key_sums(now: datetime, project: str | None) -> sa.Select[Any]:
+    """For each key and probe: how many targets are well, since when the last of them is, the newest answer, the newest good one."""
+    t, s, is_well = tables.targets.c, tables.target_states.c, well(now)
+    query = (
+        sa.select(
+            tables.projects.c.name, t.key, t.probe,
+            sa.func.sum(is_well), sa.func.max(sa.case((is_well == 1, s.since))), sa.func.max(s.last_at), sa.func.max(s.last_ok_at),
+        )
+        .join_from(tables.targets, tables.projects, tables.projects.c.id == t.project_id)
+        .outerjoin(tables.target_states, s.target_id == t.id)
+        .where(t.active == 1, t.key != "")
+        .group_by(t.project_id, tables.projects.c.name, t.key, t.probe)
+    )  # fmt: skip
+    return query.where(tables.projects.c.name == project) if project is not None else query
+
+
+def _key_status(row: Row[*tuple[Any, ...]], checks: _KeyChecks, said: dict[int, Row[Any]]) -> KeyStatus:
+    lamp = checks.lamp()
+    auth = next((check for check in checks.notable if check.target.probe is ProbeKind.AUTH), None)
     return KeyStatus(
         project=row.name,
         label=row.label,
@@ -99,8 +157,8 @@ def _key_status(row: Row[*tuple[Any, ...]], checks: list["_Reading"], said: dict
         since=lamp.since,
         failure=lamp.failure,
         first_seen=from_ms(row.first_seen),
-        last_at=max((check.state.last_at for check in checks if check.state.last_at), default=None),
-        last_ok_at=max((check.state.last_ok_at for check in checks if check.state.last_ok_at), default=None),
+        last_at=codec.moment(checks.last_at),
+        last_ok_at=codec.moment(checks.last_ok_at),
         auth=auth.status(said) if auth else None,
     )
 
@@ -185,6 +243,16 @@ class _Reading:
             limits=codec.limits_of(row.limits),
             limits_at=codec.moment(row.limits_at),
         )
+
+
+def well(now: datetime) -> sa.Case[int]:
+    """1 where a target is healthy, not suspect, and its answer as new as `fresh_health` asks; else 0."""
+    t, s = tables.targets.c, tables.target_states.c
+    age = sa.func.abs(sa.literal(to_us(now), Int) - s.last_at * 1000)
+    allowed = t.interval * sa.literal(round(HealthPolicy().stale_after * 1000), Int)
+    fresh = sa.or_(age <= sa.literal(STALE_AT_LEAST // timedelta(microseconds=1), Int), age <= allowed)
+    healthy = sa.and_(s.health == Health.HEALTHY.value, s.failure.is_(None), s.recent.not_like("%0"))
+    return sa.case((sa.and_(healthy, fresh), 1), else_=0)
 
 
 def _answers(connection: Connection, readings: Iterable[_Reading]) -> dict[int, Row[Any]]:

@@ -15,9 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Engine
 
 from monitor.domain.health import (
-    STALE_AT_LEAST,
     Health,
-    HealthPolicy,
     HealthState,
     LaneState,
     TargetHealth,
@@ -25,12 +23,11 @@ from monitor.domain.health import (
     lamps,
     overall,
 )
-from monitor.domain.inventory import KeyKind, ProbeKind, Project
+from monitor.domain.inventory import KeyKind, ProbeKind
 from monitor.domain.taxonomy import Lane
-from monitor.domain.timeline import EPOCH, to_us
+from monitor.domain.timeline import EPOCH
 from monitor.store import codec, tables
-from monitor.store.current import statuses
-from monitor.store.dialect import Int
+from monitor.store.current import statuses, well
 from monitor.store.engine import reading
 from monitor.store.register import probe_of
 from monitor.store.status import ProjectStatus
@@ -65,7 +62,7 @@ def _projects(engine: Engine, now: datetime, name: str | None) -> list[ProjectSt
         loose = set(connection.execute(_of(_USABLE_THOUGH_DENIED, tables.targets.c.project_id, name)).scalars())
     made = []
     for row, mine, lanes, health in found:
-        known = _known(row.name, row.facts)
+        known = codec.project_of(row.name, row.facts)
         made.append(
             ProjectStatus(
                 name=known.name,
@@ -89,12 +86,6 @@ def _projects(engine: Engine, now: datetime, name: str | None) -> list[ProjectSt
             )
         )
     return sorted(made, key=lambda status: (-status.health.rank, status.name))
-
-
-@lru_cache(maxsize=4096)
-def _known(name: str, facts: str) -> Project:
-    """Parsed once for each text: it changes with the configuration alone."""
-    return codec.project_of(name, facts)
 
 
 # --- the fold ------------------------------------------------------------------------------------------------------------
@@ -208,16 +199,6 @@ def _not_well(now: datetime) -> sa.Select[Any]:
     t, s = tables.targets.c, tables.target_states.c
     state = (s[name] for name in codec.STATE_COLUMNS)
     return _active(t.project_id, t.id, t.probe, t.interval, *state).where(well(now) == 0).order_by(t.id)
-
-
-def well(now: datetime) -> sa.Case[int]:
-    """1 where a target is healthy, not suspect, and its answer as new as `fresh_health` asks; else 0."""
-    t, s = tables.targets.c, tables.target_states.c
-    age = sa.func.abs(sa.literal(to_us(now), Int) - s.last_at * 1000)
-    allowed = t.interval * sa.literal(round(HealthPolicy().stale_after * 1000), Int)
-    fresh = sa.or_(age <= sa.literal(STALE_AT_LEAST // timedelta(microseconds=1), Int), age <= allowed)
-    healthy = sa.and_(s.health == Health.HEALTHY.value, s.failure.is_(None), s.recent.not_like("%0"))
-    return sa.case((sa.and_(healthy, fresh), 1), else_=0)
 
 
 _KIND_FINDINGS = {KeyKind.USER_LEGACY.value: "key_legacy", KeyKind.USER_UNSCOPED.value: "key_unscoped"}

@@ -18,7 +18,7 @@ from monitor.domain.assessment import Assessment, assessment
 from monitor.domain.health import fresh_health
 from monitor.domain.hygiene import HygienePolicy
 from monitor.domain.hygiene_facts import DeniedModel, Gathered, KeyUse, Limits, Reading
-from monitor.domain.inventory import ApiKey, Fingerprint, KeyKind, ProbeKind, Project
+from monitor.domain.inventory import ApiKey, Fingerprint, KeyKind, ProbeKind
 from monitor.domain.observation import Verdict
 from monitor.domain.organization import NO_ADMIN_KEY, Gap, Item, ItemKind, Organization
 from monitor.domain.rotation import LOOK_BACK, KeyRecord, KnownUse, Rotation, Sighting, UseRow, rotations
@@ -92,7 +92,7 @@ def _gathered(connection: Connection, now: datetime) -> tuple[Gathered, list[Key
         keys[row.project].append(ApiKey(row.label, row.source, _kind(row.kind), printed, row.problem))
     p = tables.projects.c
     configured = connection.execute(sa.select(p.name, p.facts).where(p.active == 1).order_by(p.name))
-    projects = tuple(_project(name, facts, tuple(keys[name])) for name, facts in configured)
+    projects = tuple(codec.project_of(name, facts, tuple(keys[name])) for name, facts in configured)
     found, records = _organization(connection)
     use, nothing = _use(connection, now, [each.item.id for each in records])
     known = Gathered(
@@ -110,12 +110,6 @@ def _gathered(connection: Connection, now: datetime) -> tuple[Gathered, list[Key
         bindings.read(connection),
     )
     return known, records
-
-
-@lru_cache(maxsize=8192)
-def _project(name: str, facts: str, keys: tuple[ApiKey, ...]) -> Project:
-    """Parsed once for each text: it changes with the configuration alone."""
-    return codec.project_of(name, facts, keys)
 
 
 _KINDS = {kind.value: kind for kind in KeyKind}

@@ -5,8 +5,9 @@ The reading functions take any engine. Those that write are for the one service 
 
 import functools
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, fields, replace
+from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from typing import Any
 
@@ -14,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Row
 
 from monitor.domain.diagnosis import Diagnosis
-from monitor.domain.incidents import Cause, Change, Event, EventKind, Incident, IncidentRecord, Severity
+from monitor.domain.incidents import Cause, Change, Event, EventKind, Incident, IncidentRecord, OpenIncidents, Severity
 from monitor.domain.taxonomy import FailureKind, Lane, Owner, Scope
 from monitor.domain.timeline import Window, from_ms, to_ms
 from monitor.domain.words import Confidence
@@ -155,6 +156,98 @@ def _find(since: bool, open_only: bool, project: bool) -> sa.Select[Any]:
     if project:
         query = query.where(c.id.in_(sa.select(hit.incident_id).where(hit.project == sa.bindparam("project"))))
     return query
+
+
+@dataclass(frozen=True, slots=True)
+class IncidentFilter:
+    """Which incidents; None is all."""
+
+    since: datetime | None = None
+    """Those that went on then or later."""
+    open_only: bool = False
+    project: str | None = None
+    owner: str | None = None
+    lane: str | None = None
+    scope: str | None = None
+
+
+def page(engine: Engine, where: IncidentFilter, first: int = 0, most: int = 50) -> list[Incident]:
+    """Some of them, from the `first` (counted from 0) on: open ones first, of these the most severe, then what nobody has taken;
+    then the newest.
+    """
+    c = tables.incidents.c
+    goes_on = c.resolved_at.is_(None)
+    severity = sa.case({each.value: each.rank + 1 for each in Severity}, value=c.severity, else_=0)
+    order = (
+        sa.case((goes_on, severity), else_=-1).desc(),
+        sa.case((sa.and_(goes_on, c.acknowledged_at.is_(None)), 1), else_=0).desc(),
+    )
+    query = sa.select(c.id).where(*_conditions(where)).order_by(*order, *_NEWEST).limit(most).offset(first)
+    with reading(engine) as connection:
+        numbers = list(connection.execute(query).scalars())  # sorted without their long texts
+        rows = connection.execute(sa.select(tables.incidents).where(c.id.in_(numbers)))
+        found = {row.id: _incident(row) for row in rows}
+    return [found[number] for number in numbers]
+
+
+def count(engine: Engine, where: IncidentFilter) -> tuple[int, int]:
+    """How many there are, and how many of them go on."""
+    c = tables.incidents.c
+    query = sa.select(sa.func.count(), sa.func.count(sa.case((c.resolved_at.is_(None), 1)))).where(*_conditions(where))
+    with reading(engine) as connection:
+        every, going_on = connection.execute(query).one()
+        return int(every), int(going_on)
+
+
+def going(engine: Engine) -> OpenIncidents:
+    """What goes on, counted."""
+    c = tables.incidents.c
+    query = sa.select(c.severity, c.acknowledged_at, c.hit).where(c.resolved_at.is_(None))
+    with reading(engine) as connection:
+        rows = connection.execute(query).all()
+    # Counted here: to group by texts as long as these takes the database three times as long.
+    severities = {Severity(each) for each in {severity for severity, _, _ in rows}}
+    hits: Counter[tuple[str, ...]] = Counter()
+    for hit, many in Counter(hit for _, _, hit in rows).items():
+        hits[_projects_of(hit)] += many
+    return OpenIncidents(
+        len(rows),
+        sum(at is not None for _, at, _ in rows),
+        max(severities, key=lambda each: each.rank, default=None),
+        tuple(hits.items()),
+    )
+
+
+@functools.lru_cache(maxsize=16_384)
+def _projects_of(hit: str) -> tuple[str, ...]:
+    return tuple(json.loads(hit).get("projects", ()))
+
+
+def _conditions(where: IncidentFilter) -> list[sa.ColumnElement[bool]]:
+    c, hit, every = tables.incidents.c, tables.incident_projects.c, tables.incidents.alias().c
+    found: list[sa.ColumnElement[bool]] = []
+    if where.open_only:
+        found.append(c.resolved_at.is_(None))
+    elif where.since is not None:  # two seeks: asked in one, SQLite walks through all incidents there ever were
+        ended = sa.select(every.id).where(every.resolved_at >= to_ms(where.since))
+        found.append(c.id.in_(sa.select(every.id).where(every.resolved_at.is_(None)).union_all(ended)))
+    if where.project is not None:
+        found.append(c.id.in_(sa.select(hit.incident_id).where(hit.project == codec.clean(where.project))))
+    if where.owner is not None:
+        # Among the owners and nowhere else: no name can hold a quotation mark that is not written as two characters.
+        name = _escaped(_json(where.owner))
+        found.append(c.hit.like(f'%"owners":[%{name}%],"environments"%', escape="\\"))
+    if where.lane is not None:
+        found.append(c.lane == codec.clean(where.lane))
+    if where.scope is not None:
+        found.append(c.scope == codec.clean(where.scope))
+    return found
+
+
+def _escaped(text: str) -> str:
+    for sign in ("\\", "%", "_"):
+        text = text.replace(sign, f"\\{sign}")
+    return text
 
 
 def began(engine: Engine, window: Window, limit: int = 500) -> list[Incident]:

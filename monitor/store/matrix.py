@@ -1,23 +1,27 @@
 """Which project may use which model: what is needed, allowed, listed and true, side by side."""
 
 from collections import defaultdict
+from collections.abc import Collection
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
 
+from monitor.domain.access_standing import AccessOverview, Standing, cells
 from monitor.domain.health import Health
 from monitor.domain.inventory import ProbeKind, Project
 from monitor.domain.model_access import Access, Permissions, Probed, leaving, matrix
 from monitor.domain.organization import ItemKind
 from monitor.domain.taxonomy import FailureKind
 from monitor.store import catalogue, codec, organization, tables
-from monitor.store.current import statuses
+from monitor.store.current import statuses, well
 from monitor.store.engine import reading
-from monitor.store.fleet import well
 from monitor.store.register import probe_of
 from monitor.store.use import daily_use
+
+_AT_ONCE = 500
+"""Projects that one question names."""
 
 
 class _Answer(NamedTuple):
@@ -30,15 +34,19 @@ class _Answer(NamedTuple):
     at: int | None
 
 
-def model_access(engine: Engine, now: datetime, project: str | None = None) -> list[Access]:
-    """Every model that a project needs, must not have, or uses although it is to be shut down, by project and model.
+def model_access(
+    engine: Engine, now: datetime, project: str | None = None, *, names: Collection[str] | None = None
+) -> list[Access]:
+    """Every model that a project needs, must not have, or uses although it is to be shut down, by project and model; with `names`,
+    of these projects alone.
 
     Of one `project` also the models that it uses otherwise, and those that its model permissions name. What a project uses is
     known for one project, and of models whose shutdown is announced.
     """
+    wanted = names if project is None else (project,)
     with reading(engine) as connection:
-        known = _projects(connection, project)
-        probed = _probed(connection, now, project)
+        known = _projects(connection, wanted)
+        probed = _probed(connection, now, wanted)
         ids = _ids(connection)
     permissions = _permissions(engine, _owners(engine, known), ids)
     lists = catalogue.find(engine, project)
@@ -50,6 +58,45 @@ def model_access(engine: Engine, now: datetime, project: str | None = None) -> l
     return matrix(known, permissions, lists, probed, use, whole=() if project is None else (project,))
 
 
+def access_overview(engine: Engine, now: datetime, project: str | None = None) -> AccessOverview:
+    """How the models of every project stand, or those of one, in little.
+
+    Projects whose checks are all well, and that are asked, allowed and listed the same, stand alike: one of them is read for all.
+    """
+    if project is not None:
+        found = model_access(engine, now, project)
+        owner = found[0].owner if found else None
+        stands = tuple(Standing(name, owner, those) for name, those in cells(found, now.date()).items())
+        return AccessOverview(stands, tuple(one for one in found if one.shutdown is not None))
+    with reading(engine) as connection:
+        known = _projects(connection, None)
+        asked = _asked(connection, now)
+        ids = _ids(connection)
+    owners = _owners(engine, known)
+    permissions = _permissions(engine, owners, ids)
+    lists = catalogue.find(engine)
+    models = set(leaving(lists.values()))
+    use = daily_use(engine, now, models=models)
+    used: dict[str, tuple[str, ...]] = {}
+    for user, model in sorted(use or ()):
+        used[user] = (*used.get(user, ()), model)
+    alike: dict[Any, list[Project]] = defaultdict(list)
+    for each in known:
+        number, names, unknown = permissions.of(each)
+        listed, said = lists.get(each.name), asked.get(each.name, "")
+        facts = (id(listed.models) if listed else None, id(names.facts) if names else unknown, used.get(number or ""))
+        alike[each.name if said is None else (each.models, each.denied_models, said, *facts)].append(each)
+    chosen = [those[0] for those in alike.values()]
+    with reading(engine) as connection:
+        probed = _probed(connection, now, [each.name for each in chosen])
+    made = cells(matrix(chosen, permissions, lists, probed, use), now.date())
+    every = [
+        Standing(each.name, each.owner, made[those[0].name]) for those in alike.values() for each in those if those[0].name in made
+    ]
+    gone = matrix(known, _not_asked(owners), lists, {}, use, only=models) if models else []
+    return AccessOverview(tuple(sorted(every, key=lambda one: one.project)), tuple(gone))
+
+
 def leaving_access(engine: Engine, now: datetime) -> tuple[list[Project], list[Access], bool]:
     """Every project, what they need and use of models whose shutdown is announced, and whether any was listed its models yet.
 
@@ -59,20 +106,42 @@ def leaving_access(engine: Engine, now: datetime) -> tuple[list[Project], list[A
         known = _projects(connection, None)
     lists = catalogue.find(engine)
     models = set(leaving(lists.values()))
-    permissions = Permissions({}, (), {None: "not asked"}, _owners(engine, known))
+    permissions = _not_asked(_owners(engine, known))
     found = matrix(known, permissions, lists, {}, daily_use(engine, now, models=models), only=models) if models else []
     return known, found, bool(lists)
 
 
-def _projects(connection: Connection, name: str | None) -> list[Project]:
+def _not_asked(owners: dict[str, str]) -> Permissions:
+    return Permissions({}, (), {None: "not asked"}, owners)
+
+
+def _projects(connection: Connection, names: Collection[str] | None) -> list[Project]:
     p = tables.projects.c
     query = sa.select(p.name, p.facts).where(p.active == 1)
-    if name is not None:
-        query = query.where(p.name == codec.clean(name))
+    if names is not None:
+        query = query.where(p.name.in_(_cleaned(names)))
     return [codec.project_of(found, facts) for found, facts in connection.execute(query)]
 
 
-def _probed(connection: Connection, now: datetime, project: str | None) -> dict[tuple[str, str], Probed]:
+def _cleaned(names: Collection[str]) -> list[str]:
+    return [cleaned for name in names if (cleaned := codec.clean(name))]
+
+
+def _asked(connection: Connection, now: datetime) -> dict[str, str | None]:
+    """By project, which models its checks ask about and how, as one text; None where one of them is not simply well."""
+    t, s, p = tables.targets.c, tables.target_states.c, tables.projects.c
+    each = t.model + ":" + sa.cast(t.probe, sa.Text)
+    query = (
+        sa.select(p.name, sa.func.min(well(now)), sa.func.aggregate_strings(each, " "))
+        .join_from(tables.targets, tables.projects, p.id == t.project_id)
+        .outerjoin(tables.target_states, s.target_id == t.id)
+        .where(t.active == 1, t.model != "")
+        .group_by(p.id, p.name)
+    )
+    return {name: said if is_well else None for name, is_well, said in connection.execute(query)}
+
+
+def _probed(connection: Connection, now: datetime, names: Collection[str] | None) -> dict[tuple[str, str], Probed]:
     """What the checks of models said."""
     t, s, p = tables.targets.c, tables.target_states.c, tables.projects.c
     query = (
@@ -81,9 +150,13 @@ def _probed(connection: Connection, now: datetime, project: str | None) -> dict[
         .outerjoin(tables.target_states, s.target_id == t.id)
         .where(t.active == 1, t.model != "")
     )
-    if project is not None:
-        query = query.where(p.name == codec.clean(project))
-    rows = connection.execute(query).all()
+    rows: list[Any] = []
+    if names is None:
+        rows = list(connection.execute(query))
+    else:
+        wanted = _cleaned(names)
+        for first in range(0, len(wanted), _AT_ONCE):
+            rows += connection.execute(query.where(p.name.in_(wanted[first : first + _AT_ONCE])))
     told = statuses(connection, (row[0] for row in rows if not row[-1]), now)
     asked: dict[tuple[str, str], dict[bool, _Answer]] = defaultdict(dict)
     for number, name, model, code, key, at, is_well in rows:

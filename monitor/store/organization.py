@@ -8,7 +8,8 @@ from collections import defaultdict
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -50,6 +51,9 @@ _MOST_FACTS = 4 << 20
 """Characters; the reader bounds every text and list, so that no JSON is ever cut."""
 _ALONE = 10
 """More projects than this that lack the same part for the same reason are one gap."""
+
+_FEW = 500
+"""Names that are asked for one by one; where more are, everything is read."""
 
 Tell = Callable[[Sequence[Difference], datetime], Iterable[ChangeEvent]]
 """Puts the differences of a part, and the time of the reading before, into words."""
@@ -271,9 +275,15 @@ def names(engine: Engine) -> dict[str, datetime | None]:
 
 
 def organization(
-    engine: Engine, name: str | None = None, *, kinds: Collection[ItemKind] | None = None, project: str | None = None
+    engine: Engine,
+    name: str | None = None,
+    *,
+    kinds: Collection[ItemKind] | None = None,
+    project: str | None = None,
+    telling: Mapping[ItemKind, str] | None = None,
 ) -> Organization:
-    """The record of one organization, or of all of them together; with `kinds` and `project` (OpenAI's id) only that part of it.
+    """The record of one organization, or of all of them together; with `kinds` and `project` (OpenAI's id) only that part of it,
+    and of the kinds in `telling` only what tells that fact.
 
     Where none was ever read it is empty, with one gap for every part. Reading all of a large organization takes seconds: pages ask
     for what they show.
@@ -287,7 +297,7 @@ def organization(
         items: list[Item] = []
         gaps: list[Gap] = []
         for number, _ in known:
-            items += _items(connection, number, kinds, project)
+            items += _items(connection, number, kinds, project, telling or {})
             gaps += gaps_of(connection, number, kinds, project)
     if not known:
         gaps = [Gap(kind.value, None, NO_ADMIN_KEY) for kind in kinds or ItemKind]
@@ -332,19 +342,41 @@ def _items_of(connection: Connection, organization_id: int, kind: ItemKind, plac
     ]
 
 
-def _items(connection: Connection, organization_id: int, kinds: Collection[ItemKind] | None, project: str | None) -> list[Item]:
+def _items(
+    connection: Connection,
+    organization_id: int,
+    kinds: Collection[ItemKind] | None,
+    project: str | None,
+    telling: Mapping[ItemKind, str],
+) -> list[Item]:
     i = organization_items.c
     query = sa.select(i.kind, i.project, i.id, i.facts).where(i.organization_id == organization_id, i.gone_at.is_(None))
     if kinds is not None:
         query = query.where(i.kind.in_([kind.value for kind in kinds]))
+    for kind, fact in telling.items():
+        query = query.where(sa.or_(i.kind != kind.value, i.facts.contains(f'"{fact}":', autoescape=True)))
     if project is not None:
         itself = sa.and_(i.kind == ItemKind.PROJECT.value, i.id == project)
         query = query.where(sa.or_(i.project == project, itself))
     return [
-        Item(_KINDS[kind], number, number if kind == ItemKind.PROJECT else owner or None, json.loads(facts))
+        Item(_KINDS[kind], number, number if kind == ItemKind.PROJECT else owner or None, _facts(facts))
         for kind, owner, number, facts in connection.execute(query)
         if kind in _KINDS
     ]
+
+
+_LONG = 4096
+"""Characters of a text that is not worth being kept."""
+
+
+def _facts(text: str) -> dict[str, Any]:
+    """Facts are shared and never changed: many items say the same, and what was read a minute ago is read again."""
+    return _short(text) if len(text) <= _LONG else dict(json.loads(text))
+
+
+@lru_cache(maxsize=32_768)
+def _short(text: str) -> dict[str, Any]:
+    return dict(json.loads(text))
 
 
 def _parts(
@@ -394,8 +426,8 @@ def matches(engine: Engine) -> list[KeyMatch]:
         return matches_in(connection)
 
 
-def matches_in(connection: Connection) -> list[KeyMatch]:
-    """The same within a transaction."""
+def matches_in(connection: Connection, keys_there: Collection[str] | None = None) -> list[KeyMatch]:
+    """The same within a transaction; with `keys_there`, of these keys of the organization alone."""
     m, k, p, o = key_matches.c, keys.c, projects.c, organizations.c
     query = (
         sa.select(p.name, k.label, m.matched, o.name, m.api_key, m.api_key_project)
@@ -405,6 +437,8 @@ def matches_in(connection: Connection) -> list[KeyMatch]:
         .where(k.replaced_at.is_(None))
         .order_by(p.name, k.label)
     )
+    if keys_there is not None and len(keys_there) <= _FEW:
+        query = query.where(m.api_key.in_(sorted(keys_there)))
     return [
         KeyMatch(project, label, Matched(matched), name, key, owner)
         for project, label, matched, name, key, owner in connection.execute(query)

@@ -4,7 +4,7 @@ A worker that dies holding a message loses it when its lease ends, and another o
 `delivered` a message may come twice, never not at all.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -35,6 +35,8 @@ class DeliveryState(StrEnum):
     DELIVERED = "delivered"
     FAILED = "failed"
     """Given up."""
+    TOGETHER = "together"
+    """Told in one message about many."""
     NOT_SENT = "not_sent"
     """Decided not to send one; the reason says why."""
 
@@ -122,7 +124,9 @@ def enqueue(engine: Engine, messages: Sequence[NewMessage], now: datetime) -> in
     return added
 
 
-def _enqueue(engine: Engine, connection: Connection, message: NewMessage, now: int) -> int:
+def _enqueue(
+    engine: Engine, connection: Connection, message: NewMessage, now: int, changed: Mapping[str, Any] | None = None
+) -> int:
     row = {
         "incident_id": message.incident_id,
         "channel": codec.clean(message.channel),
@@ -136,8 +140,40 @@ def _enqueue(engine: Engine, connection: Connection, message: NewMessage, now: i
         "at": now,
         "due_at": now,
         "attempts": 0,
+        **(changed or {}),
     }
     return len(connection.execute(dialect.insert_new(engine, outbox).values(row).returning(outbox.c.id)).all())
+
+
+def enqueue_together(engine: Engine, message: NewMessage, those: Sequence[NewMessage], now: datetime) -> int:
+    """Put one message here instead of `those`, which count as told with it; 0 where all of them were told before, else 1."""
+    with writing(engine) as connection:
+        told = {
+            "state": DeliveryState.TOGETHER.value,
+            "due_at": None,
+            "finished_at": to_ms(now),
+            "text": codec.said(message.subject),
+        }
+        if not sum(_enqueue(engine, connection, each, to_ms(now), told) for each in those):
+            return 0
+        added = _enqueue(engine, connection, message, to_ms(now))
+        meta.bump(connection)
+    return added
+
+
+def lately(engine: Engine, since: datetime, most: int = 20_000) -> list[tuple[str, NotifyReason, datetime]]:
+    """Channel, reason and time of what was put here since, newest first; without what was told together with others."""
+    c = outbox.c
+    newest = sa.select(c.channel, c.reason, c.at, c.state).order_by(c.id.desc()).limit(most)
+    quiet = (DeliveryState.NOT_SENT.value, DeliveryState.TOGETHER.value)
+    found = []
+    with reading(engine) as connection:
+        for channel, reason, at, state in connection.execute(newest):
+            if at < to_ms(since):
+                break
+            if state not in quiet:
+                found.append((channel, NotifyReason(reason), from_ms(at)))
+    return found
 
 
 def not_sent(engine: Engine, decisions: Sequence[NotSent], now: datetime) -> int:

@@ -11,6 +11,7 @@ from monitor.store.changes import actors as change_actors
 from monitor.store.changes import count as change_count
 from monitor.store.changes import find as changes
 from monitor.store.changes import page as change_page
+from monitor.store.changes import version as changes_version
 from monitor.store.covering import Covering, covering
 from monitor.store.current import asked_of, data_version, effective_config, heartbeat, keys, targets
 from monitor.store.deadlines import calendar as deadlines
@@ -28,14 +29,18 @@ from monitor.store.history import (
     transitions,
 )
 from monitor.store.hygiene import hygiene
+from monitor.store.incidents import IncidentFilter
 from monitor.store.incidents import began as incidents_begun
+from monitor.store.incidents import count as incident_count
 from monitor.store.incidents import find as incidents
+from monitor.store.incidents import going as incidents_going
 from monitor.store.incidents import open_ones as open_incidents
+from monitor.store.incidents import page as incident_page
 from monitor.store.incidents import record as incident
 from monitor.store.incidents import similar as similar_incidents
 from monitor.store.intents import waiting as waiting_intents
 from monitor.store.leases import PollerShare, Sharing, sharing
-from monitor.store.matrix import model_access
+from monitor.store.matrix import access_overview, model_access
 from monitor.store.organization import cost_rows as costs
 from monitor.store.organization import matches as key_matches
 from monitor.store.organization import names as organizations
@@ -62,11 +67,13 @@ __all__ = [
     "EffectiveConfig",
     "EvidenceFilter",
     "Heartbeat",
+    "IncidentFilter",
     "KeyStatus",
     "PollerShare",
     "ProjectStatus",
     "Sharing",
     "TargetStatus",
+    "access_overview",
     "active_silences",
     "asked_of",
     "catalogues",
@@ -75,6 +82,7 @@ __all__ = [
     "change_page",
     "changes",
     "changes_not_known",
+    "changes_version",
     "check_counts",
     "costs",
     "covering",
@@ -87,8 +95,11 @@ __all__ = [
     "heartbeat",
     "hygiene",
     "incident",
+    "incident_count",
+    "incident_page",
     "incidents",
     "incidents_begun",
+    "incidents_going",
     "key_matches",
     "keys",
     "lag_trend",

@@ -88,7 +88,7 @@ class KeyStatus:
     last_at: datetime | None
     last_ok_at: datetime | None
     auth: TargetStatus | None
-    """The auth probe's status, for the diagnosis."""
+    """The status of the auth check where it is not simply well, for the diagnosis."""
 
 
 @dataclass(frozen=True, slots=True)

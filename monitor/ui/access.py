@@ -1,10 +1,11 @@
 """What is shown of models: the four facts in one cell, what disagrees, what goes."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
 from monitor.domain.access_findings import SOON, VERY_SOON, AccessFinding, days
+from monitor.domain.access_standing import Cell
 from monitor.domain.health import Health
 from monitor.domain.incidents import Severity
 from monitor.domain.model_access import Access, Exposure, Listed, Need, Policy, Truth
@@ -15,12 +16,19 @@ from monitor.ui.blocks import lamp
 from monitor.ui.format import MISSING, escape, link, number, title
 
 SEVERITIES = {Severity.CRITICAL: Health.FAILING, Severity.WARNING: Health.DEGRADED, Severity.INFO: Health.UNKNOWN}
-_BAD = (Health.FAILING, Health.DEGRADED)
+Counts = Mapping[tuple[Cell, ...], int]
+"""How many projects stand each way."""
 
 
-def ill(access: Access) -> bool:
-    """Whether the project lacks a model, or can use one it must not."""
-    return access.probed.looked_up in _BAD or access.probed.called in _BAD
+def count(counts: Counts, fits: Callable[[Cell], bool]) -> int:
+    """How many models of all projects fit."""
+    return sum(many * sum(map(fits, cells)) for cells, many in counts.items())
+
+
+def rank(cells: Iterable[Cell]) -> int:
+    """For sorting projects: first what lacks a model or has one too many, then what disagrees."""
+    every = list(cells)
+    return 0 if any(cell.ill for cell in every) else 1 if any(cell.unlike for cell in every) else 2
 
 
 def cell(access: Access | None, today: date, window: str, *, silent: bool) -> str:
@@ -83,9 +91,9 @@ LEGEND = (
 )
 
 
-def unknown_policy(accesses: Iterable[Access]) -> str:
+def unknown_policy(counts: Counts) -> str:
     """Why policies are not known, where they are not; empty where all are."""
-    reasons = sorted({each.ruling.why for each in accesses if each.policy is Policy.UNKNOWN})
+    reasons = sorted({cell.why_unknown for cells in counts for cell in cells if cell.why_unknown})
     if not reasons:
         return ""
     if reasons == [NO_ADMIN_KEY]:
@@ -119,25 +127,30 @@ def _words_of(access: Access) -> str:
     return f'<br><span class="soft">OpenAI: {escape(said)}</span>' if said and access.probed.failure else ""
 
 
-def models_table(accesses: Iterable[Access], window: str) -> None:
+def models_table(counts: Counts, window: str) -> None:
     """One row for each model: what kind of name it is, and who has to do with it."""
-    by_model: dict[str, list[Access]] = {}
-    for each in accesses:
-        by_model.setdefault(each.model, []).append(each)
+    by_model: dict[str, list[tuple[Cell, int]]] = {}
+    for cells, many in counts.items():
+        for each in cells:
+            by_model.setdefault(each.model, []).append((each, many))
     rows = []
     for model, those in sorted(by_model.items()):
-        needed = [each for each in those if each.need is Need.REQUIRED]
-        usable = sum(each.truth is Truth.USABLE for each in needed)
-        kinds = sorted({each.form for each in those if each.form})
-        listed = sum(each.listed is Listed.LISTED for each in those)
-        known = sum(each.listed is not Listed.UNKNOWN for each in those)
+
+        def total(fits: Callable[[Cell], bool], those: Sequence[tuple[Cell, int]] = those) -> int:
+            return sum(many for each, many in those if fits(each))
+
+        needed = total(lambda each: each.need is Need.REQUIRED)
+        usable = total(lambda each: each.need is Need.REQUIRED and each.truth is Truth.USABLE)
+        denied = total(lambda each: each.need is Need.DENIED)
+        listed, known = total(lambda each: each.listed is Listed.LISTED), total(lambda each: each.listed is not Listed.UNKNOWN)
+        kinds = sorted({each.form for each, _ in those if each.form})
         rows.append(
             (
                 f'<a class="mono" href="{link("models", model=model, window=window)}" target="_self">{escape(model)}</a>',
                 escape(kinds[0]) if kinds else MISSING,
-                f"{len(needed):,}" if needed else MISSING,
+                f"{needed:,}" if needed else MISSING,
                 f"{usable:,}" if needed else MISSING,
-                f"{sum(each.need is Need.DENIED for each in those) or MISSING}",
+                f"{denied:,}" if denied else MISSING,
                 f"{listed:,} of {known:,}" if known else "not known",
             )
         )

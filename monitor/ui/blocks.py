@@ -14,7 +14,7 @@ import streamlit as st
 
 from monitor.domain.diagnosis import Diagnosis, context_of, diagnose
 from monitor.domain.health import Health, LaneState
-from monitor.domain.incidents import Incident
+from monitor.domain.incidents import NOTHING_OPEN, OpenIncidents
 from monitor.domain.inventory import ApiKey, Fingerprint, Project
 from monitor.domain.postmortem import WHO_MENDS
 from monitor.domain.taxonomy import KINDS, LAMPS, FailureKind, Lane
@@ -35,34 +35,52 @@ SLOW = timedelta(minutes=1)
 """Charts and what belongs to them."""
 _CODE = re.compile(r"`([^`]+)`")
 _ROUTED: ContextVar[bool] = ContextVar("routed", default=False)
+_PULSE: ContextVar[Callable[[], None] | None] = ContextVar("pulse", default=None)
+"""What all pages draw again and again, until a part of the page takes it along."""
 
 
 # --- doors -----------------------------------------------------------------------------------------------------------------
 
 
 @contextmanager
-def routed() -> Iterator[None]:
-    """While the router runs a page."""
-    token = _ROUTED.set(True)
+def routed(pulse: Callable[[], None]) -> Iterator[None]:
+    """While the router runs a page. `pulse` is what all pages draw again and again; a page that failed before it did has it too."""
+    routed, waiting = _ROUTED.set(True), _PULSE.set(pulse)
     try:
         yield
     finally:
-        _ROUTED.reset(token)
+        left = _PULSE.get()
+        _PULSE.reset(waiting)
+        _ROUTED.reset(routed)
+        if left is not None:
+            live(left, quiet=True)
 
 
-def guard() -> None:
-    """Stop a page that runs without the router: a deep link to a fresh server may do that."""
+def guard(*, together: bool = False) -> None:
+    """Stop a page that runs without the router: a deep link to a fresh server may do that.
+
+    What all pages draw again and again is drawn here, or `together` with the first live part of a page that surely has one: to be
+    run costs more than what is drawn.
+    """
     if not _ROUTED.get():
         st.stop()
+    if not together:
+        live(lambda: None, quiet=True)
 
 
 def live(draw: Callable[[], None], *, quiet: bool = False, every: timedelta = REFRESH) -> None:
     """Draw now, and again every few seconds without the rest of the page. A `quiet` one leaves it to the page to say that the
     store cannot be read.
     """
+    pulse = _PULSE.get() if every <= REFRESH else None
+    if pulse is not None:
+        _PULSE.set(None)
 
     @functools.wraps(draw)
     def drawn() -> None:
+        if pulse is not None:
+            with suppress(StoreError):
+                pulse()
         try:
             draw()
         except StoreError as error:
@@ -207,10 +225,10 @@ def what_is_wrong(project: ProjectStatus) -> str:
 
 
 def verdict(
-    fleet: Sequence[ProjectStatus], beat: Heartbeat | None, now: datetime, zone: tzinfo, incidents: Sequence[Incident] = ()
+    fleet: Sequence[ProjectStatus], beat: Heartbeat | None, now: datetime, zone: tzinfo, going: OpenIncidents = NOTHING_OPEN
 ) -> str:
     """One sentence for the whole fleet, then the tally. What open incidents explain is counted by its cause, not named again."""
-    explained = {name for incident in incidents for name in incident.projects}
+    explained = going.projects
     counts = Counter(project.health for project in fleet)
     total = len(fleet)
     then = ""
@@ -226,14 +244,14 @@ def verdict(
     elif counts[Health.FAILING]:
         broken = [project for project in fleet if project.health is Health.FAILING]
         first = f"{counts[Health.FAILING]:,} of {plural(total, 'project')} {'is' if len(broken) == 1 else 'are'} broken"
-        first, css, then = first + _by(incidents, broken) + ".", "failing", _rest(broken, explained, now, zone)
+        first, css, then = first + _by(going, broken) + ".", "failing", _rest(broken, explained, now, zone)
     elif counts[Health.DEGRADED]:
         slow = [project for project in fleet if project.health is Health.DEGRADED]
         first, css = (
             f"{counts[Health.DEGRADED]:,} of {plural(total, 'project')} {'is' if len(slow) == 1 else 'are'} degraded",
             "degraded",
         )
-        first, then = first + _by(incidents, slow) + ", none is broken.", _rest(slow, explained, now, zone)
+        first, then = first + _by(going, slow) + ", none is broken.", _rest(slow, explained, now, zone)
     elif counts[Health.UNKNOWN] == total:
         first, css = f"Nothing is known yet of {'the project' if total == 1 else f'the {total:,} projects'}.", "unknown"
         then = "Nothing failed, but there is no fresh answer yet. New projects are checked within a minute."
@@ -256,9 +274,8 @@ def verdict(
     return f'<div class="verdict" role="status"><span class="{css}">{escape(first)}</span>{rest}</div>{tally}'
 
 
-def _by(incidents: Sequence[Incident], ill: Sequence[ProjectStatus]) -> str:
-    names = {project.name for project in ill}
-    causes = sum(not names.isdisjoint(incident.projects) for incident in incidents)
+def _by(going: OpenIncidents, ill: Sequence[ProjectStatus]) -> str:
+    causes = going.causes([project.name for project in ill])
     return f" by {plural(causes, 'cause')}" if causes else ""
 
 

@@ -31,7 +31,7 @@ Row = tuple[str, str, str, str]
 
 def section(now: datetime, zone: tzinfo, chosen: str) -> None:
     """All of it, or how to get it."""
-    found = data.covering()
+    found = data.covering(now)
     blocks.heading("What nobody watches", "what the organization has and nobody configured here; what is configured and gone")
     if not found.synced:
         blocks.empty(

@@ -17,12 +17,13 @@ import streamlit as st
 
 from monitor.config import ConfigErrors, find_config, hygiene_policy, load_settings
 from monitor.domain.access_findings import AccessFinding, findings
+from monitor.domain.access_standing import AccessOverview
 from monitor.domain.alerting import Silence
 from monitor.domain.assessment import Assessment
 from monitor.domain.changes import ChangeEvent
 from monitor.domain.deadlines import Calendar
 from monitor.domain.hygiene import HygienePolicy
-from monitor.domain.incidents import Incident, IncidentRecord
+from monitor.domain.incidents import Incident, IncidentRecord, OpenIncidents
 from monitor.domain.inventory import ProbeKind
 from monitor.domain.model_access import Access
 from monitor.domain.organization import Gap
@@ -38,6 +39,7 @@ from monitor.store.queries import (
     EffectiveConfig,
     EvidenceFilter,
     Heartbeat,
+    IncidentFilter,
     KeyStatus,
     ProjectStatus,
     Sharing,
@@ -52,7 +54,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _TICK = timedelta(seconds=5)
 DEFAULT_URL = "sqlite:///data/monitor.db"
-_KEYS: dict[Any, Any] = {Window: repr, EvidenceFilter: repr, ChangeFilter: repr, timedelta: repr, ProbeKind: repr, Incident: repr}
+_KEYS: dict[Any, Any] = dict.fromkeys((Window, EvidenceFilter, ChangeFilter, IncidentFilter, timedelta, ProbeKind, Incident), repr)
 
 
 def now() -> datetime:
@@ -100,7 +102,7 @@ def _version(url: str) -> int:
 
 # Statuses are frozen, so that sessions may share them: copying two thousand of them costs more than reading them.
 @st.cache_resource(ttl=60, max_entries=64, show_spinner=False, hash_funcs=_KEYS)
-def _status(url: str, version: int, question: str, *args: Any) -> Any:  # noqa: ARG001 - the version is part of the key
+def _status(url: str, version: int | str | None, question: str, *args: Any) -> Any:  # noqa: ARG001 - the version is part of the key
     return getattr(queries, question)(_engine(url), *args)
 
 
@@ -123,8 +125,9 @@ def drawn(name: str, at: datetime, key: tuple[Any, ...], make: Callable[[], T]) 
     """What `make` gives of the fleet, made once for all who look at the same. Ages in it are up to 5 s old; `key` holds all else
     that it depends on, in plain values.
     """
-    url = database_url()
-    return cast("T", _drawn(url, _paced_version(url), floor(at, _TICK), name, key, make))
+    url, tick = database_url(), floor(at, _TICK)
+    version = _paced_version(url)
+    return cast("T", _at_hand((url, name, *key), (version, tick), lambda: _drawn(url, version, tick, name, key, make)))
 
 
 _paces: dict[str, tuple[float, int]] = {}
@@ -149,9 +152,28 @@ def _fleet(url: str, version: int, at: datetime) -> list[ProjectStatus]:
     return found
 
 
+_hands: dict[tuple[Any, ...], tuple[Any, Any]] = {}
+_MOST_AT_HAND = 256
+
+
+def _at_hand(what: tuple[Any, ...], version: Any, ask: Callable[[], Any]) -> Any:
+    """What everybody asks for several times in each run, as it was last of this version: a cache of Streamlit takes half a
+    millisecond to find anything, which is most of what a refresh would cost.
+    """
+    held = _hands.get(what)
+    if held is None or held[0] != version:
+        if len(_hands) >= _MOST_AT_HAND:
+            _hands.clear()
+        held = _hands[what] = version, ask()
+    return held[1]
+
+
 def _asked(question: str, *args: Any) -> Any:
     url = database_url()
-    return _status(url, _version(url), question, *args)
+    version = _version(url)
+    if args:
+        return _status(url, version, question, *args)
+    return _at_hand((url, question), version, lambda: _status(url, version, question))
 
 
 def _table(question: str, *args: Any) -> "pd.DataFrame":
@@ -184,15 +206,21 @@ def effective_config() -> EffectiveConfig | None:
     return cast("EffectiveConfig | None", _asked("effective_config"))
 
 
-def covering() -> Covering:
-    """What is configured beside what the organization has."""
-    return cast("Covering", _asked("covering"))
+@st.cache_resource(ttl=60, max_entries=4, show_spinner=False)
+def _covering(url: str, at: datetime) -> Covering:  # noqa: ARG001 - part of the key
+    return queries.covering(_engine(url))
+
+
+def covering(at: datetime) -> Covering:
+    """What is configured beside what the organization has. Read once a minute, however much is written: both change slowly."""
+    return _covering(database_url(), _minute(at))
 
 
 def fleet(at: datetime) -> list[ProjectStatus]:
     """Every project, worst first. Shared: not to be changed. A large fleet is not folded anew with every commit."""
-    url = database_url()
-    return _fleet(url, _paced_version(url), _minute(at))
+    url, minute = database_url(), _minute(at)
+    version = _paced_version(url)
+    return cast("list[ProjectStatus]", _at_hand((url, "fleet"), (version, minute), lambda: _fleet(url, version, minute)))
 
 
 def names(at: datetime) -> list[str]:
@@ -217,7 +245,9 @@ def asked_of(name: str | None = None) -> tuple[list[str], list[str]]:
 
 def keys(at: datetime, name: str | None = None) -> list[KeyStatus]:
     """Every key (of one project), worst first."""
-    return cast("list[KeyStatus]", _asked("keys", _minute(at), name))
+    url = database_url()
+    version = _paced_version(url) if name is None else _version(url)  # all of them are as new as the fleet
+    return cast("list[KeyStatus]", _status(url, version, "keys", _minute(at), name))
 
 
 def strips(window: Window, names: Iterable[str], cells: int = 48) -> "pd.DataFrame":
@@ -256,15 +286,32 @@ def limits_now(name: str | None = None) -> "pd.DataFrame":
 
 
 @st.cache_resource(ttl=60, max_entries=8, show_spinner=False)
-def _access(url: str, version: int, at: datetime, name: str | None) -> tuple[list[Access], list[AccessFinding]]:  # noqa: ARG001
-    found = queries.model_access(_engine(url), at, name)
+def _access(url: str, version: int, at: datetime, name: str | None) -> AccessOverview:  # noqa: ARG001 - part of the key
+    return queries.access_overview(_engine(url), at, name)
+
+
+def access_overview(at: datetime, name: str | None = None) -> AccessOverview:
+    """How the models of every project (of one) stand, in little. Shared: not to be changed. As new as the fleet."""
+    url = database_url()
+    return _access(url, _paced_version(url), _minute(at), name)
+
+
+@st.cache_resource(ttl=60, max_entries=16, show_spinner=False)
+def _accesses(
+    url: str,
+    version: int,  # noqa: ARG001 - part of the key
+    at: datetime,
+    name: str | None,
+    names: tuple[str, ...],
+) -> tuple[list[Access], list[AccessFinding]]:
+    found = queries.model_access(_engine(url), at, name, names=None if name is not None else names)
     return found, findings(found, at.date())
 
 
-def model_access(at: datetime, name: str | None = None) -> tuple[list[Access], list[AccessFinding]]:
-    """Every project and model (of one project), and where they disagree. Shared: not to be changed. As new as the fleet."""
+def model_access(at: datetime, names: Iterable[str], name: str | None = None) -> tuple[list[Access], list[AccessFinding]]:
+    """The models of these projects, or all that is known of one, and where they disagree. Shared: not to be changed."""
     url = database_url()
-    return _access(url, _paced_version(url), _minute(at), name)
+    return _accesses(url, _paced_version(url), _minute(at), name, tuple(names))
 
 
 @st.cache_resource(ttl=60, max_entries=4, show_spinner=False)
@@ -357,9 +404,8 @@ def _levels(url: str, name: str, at: datetime) -> tuple[dict[timedelta, Level], 
 
 # --- hygiene -------------------------------------------------------------------------------------------------------------
 
-_QUICK = timedelta(seconds=0.1)
-_judging: dict[str, timedelta] = {}
-"""How long judging everything took last."""
+_MANY = 200
+"""Projects from which on judging takes a part of a second."""
 
 
 def policy() -> HygienePolicy:
@@ -369,18 +415,22 @@ def policy() -> HygienePolicy:
 
 
 def hygiene(at: datetime) -> Assessment:
-    """The scorecards of everything. They change slowly: judged once a minute, of a large fleet once in five. Not to be changed."""
+    """The scorecards of everything, judged once a minute. Not to be changed.
+
+    Of a large fleet once in five, and nobody waits for that: who comes then still gets the last ones.
+    """
     url = database_url()
-    step = timedelta(minutes=1) if _judging.get(url, timedelta()) < _QUICK else timedelta(minutes=5)
-    return _hygiene(url, floor(at, step), policy())
+    return _hygiene(url, _minute(at), policy()) if len(fleet(at)) <= _MANY else _hygiene_of_many(url, policy())
 
 
-@st.cache_resource(ttl=300, max_entries=4, show_spinner=False, hash_funcs={HygienePolicy: repr})
+@st.cache_resource(ttl=60, max_entries=4, show_spinner=False, hash_funcs={HygienePolicy: repr})
 def _hygiene(url: str, at: datetime, asked: HygienePolicy) -> Assessment:
-    began = time.monotonic()
-    found = queries.hygiene(_engine(url), at, asked)
-    _judging[url] = timedelta(seconds=time.monotonic() - began)
-    return found
+    return queries.hygiene(_engine(url), at, asked)
+
+
+@st.cache_resource(ttl=300, max_entries=4, show_spinner=False, hash_funcs={HygienePolicy: repr}, refresh_mode="background")
+def _hygiene_of_many(url: str, asked: HygienePolicy) -> Assessment:
+    return queries.hygiene(_engine(url), now(), asked)
 
 
 def score_trend(subject: str, window: Window) -> "pd.DataFrame":
@@ -407,19 +457,30 @@ def changes_of(name: str, window: Window) -> list[ChangeEvent]:
 # --- incidents -----------------------------------------------------------------------------------------------------------
 
 
-def open_incidents(name: str | None = None) -> list[Incident]:
-    """Those that go on (of one project), worst first, then the newest."""
-    asked = _asked("open_incidents") if name is None else _asked("incidents", None, True, name, 500)
-    return sorted(
-        cast("list[Incident]", asked),
-        key=lambda each: (-each.severity.rank, each.acknowledged_at is not None, -each.opened_at.timestamp()),
-    )
+MOST_INCIDENTS = 500
+"""That are read at once."""
 
 
-def incidents_since(since: datetime, name: str | None = None, limit: int = 500) -> list[Incident]:
-    """Those that went on at `since` or later (of one project): open ones first, then the newest."""
-    found = cast("list[Incident]", _asked("incidents", since, False, name, limit))
-    return sorted(found, key=lambda each: (not each.open, -each.severity.rank if each.open else 0))
+def incidents_going() -> OpenIncidents:
+    """What goes on, counted. As new as the fleet."""
+    url = database_url()
+    version = _paced_version(url)
+    return cast("OpenIncidents", _at_hand((url, "going"), version, lambda: _status(url, version, "incidents_going")))
+
+
+def open_incidents(name: str | None = None, most: int = MOST_INCIDENTS) -> list[Incident]:
+    """Some of those that go on (of one project): the worst first, of these what nobody has taken, then the newest."""
+    return incidents(IncidentFilter(open_only=True, project=name), 0, most)
+
+
+def incidents(where: IncidentFilter, first: int = 0, most: int = MOST_INCIDENTS) -> list[Incident]:
+    """Some of them: open ones first, the worst of them, what nobody has taken; then the newest."""
+    return cast("list[Incident]", _asked("incident_page", where, first, most))
+
+
+def incident_count(where: IncidentFilter) -> tuple[int, int]:
+    """How many there are, and how many of them go on."""
+    return cast("tuple[int, int]", _asked("incident_count", where))
 
 
 def incident(number: int) -> IncidentRecord | None:
@@ -461,14 +522,20 @@ def changes(window: Window, where: ChangeFilter, first: int = 0, most: int = 50)
     return cast("list[ChangeEvent]", _asked("change_page", window, where, first, most))
 
 
+def _of_changes(question: str, *args: Any) -> Any:
+    """What is asked again only when something changed: most of what is written tells no change."""
+    url = database_url()
+    return _status(url, _asked("changes_version"), question, *args)
+
+
 def change_count(window: Window, where: ChangeFilter) -> int:
     """How many changes there are."""
-    return cast("int", _asked("change_count", window, where))
+    return cast("int", _of_changes("change_count", window, where))
 
 
 def change_actors(window: Window) -> list[str]:
     """Who changed something in the window, the busiest first."""
-    return cast("list[str]", _asked("change_actors", window))
+    return cast("list[str]", _of_changes("change_actors", window))
 
 
 def incidents_begun(window: Window) -> list[Incident]:

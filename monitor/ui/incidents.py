@@ -8,7 +8,7 @@ import streamlit as st
 
 from monitor.domain.alerting import NotifyReason, Silence, label
 from monitor.domain.health import Health
-from monitor.domain.incidents import Event, EventKind, Incident, Severity
+from monitor.domain.incidents import Event, EventKind, Incident, OpenIncidents, Severity
 from monitor.domain.inventory import Target
 from monitor.domain.postmortem import EVENT_WORDS, WHO_MENDS, mtta, mttd, mttr, typical
 from monitor.domain.taxonomy import KINDS, Lane, Scope
@@ -136,51 +136,56 @@ def _seconds(length: timedelta | None) -> float | None:
     return None if length is None else length.total_seconds()
 
 
-def open_ones(incidents: Sequence[Incident], now: datetime, zone: tzinfo, window: str, *, silent: bool, most: int = 8) -> None:
-    """Those that go on, above what they explain; nothing where there are none."""
+FEW = 8
+"""Open incidents that are shown above what they explain; the rest is a link."""
+
+
+def open_ones(
+    incidents: Sequence[Incident], count: int, now: datetime, zone: tzinfo, window: str, *, silent: bool, project: str | None = None
+) -> None:
+    """The worst of those that go on (of one project), above what they explain, and how many more; nothing where there are none."""
     if not incidents:
         return
     blocks.heading("Open before the silence" if silent else "Open incidents", "one for each cause, worst first")
-    table(incidents[:most], now, zone, window, silent=silent)
-    if len(incidents) > most:
-        more = plural(len(incidents) - most, "more open incident")
-        blocks.show(f'<a href="{link("incidents", window=window)}" target="_self">{more}</a>')
+    table(incidents[:FEW], now, zone, window, silent=silent)
+    if count > FEW:
+        address = link("incidents", window=window, project=project, open="1")
+        blocks.show(f'<a href="{address}" target="_self">{plural(count - FEW, "more open incident")}</a>')
 
 
 # --- the list --------------------------------------------------------------------------------------------------------------
 
 
-def verdict(incidents: Sequence[Incident], *, silent: bool) -> None:
+def verdict(going: OpenIncidents, *, silent: bool) -> None:
     """One sentence for everything that is open."""
-    going = [each for each in incidents if each.open]
-    free = sum(each.acknowledged_at is None for each in going)
-    projects = {name for each in going for name in each.projects}
+    many, free, projects = going.count, going.count - going.taken, going.projects
     then = ""
     if silent:
         first, css = "Nothing is known of incidents while the poller is silent.", "unknown"
-        then = f"{capital(plural(len(going), 'incident'))} {'was' if len(going) == 1 else 'were'} open before." if going else ""
-    elif not going:
+        then = f"{capital(plural(many, 'incident'))} {'was' if many == 1 else 'were'} open before." if many else ""
+    elif going.worst is None:
         first, css = "No incident is open.", "ok"
     else:
-        first = f"{plural(len(going), 'incident')} {'is' if len(going) == 1 else 'are'} open"
+        first = f"{plural(many, 'incident')} {'is' if many == 1 else 'are'} open"
         first += f", hitting {plural(len(projects), 'project')}." if projects else "."
-        css = look(_HEALTH[max((each.severity for each in going), key=lambda each: each.rank)]).css
-        nobody = "nobody has taken " + ("it" if len(going) == 1 else "them" if free == len(going) else f"{free} of them")
-        then = (capital(nobody) if free else "Somebody has taken " + ("it" if len(going) == 1 else "each of them")) + "."
+        css = look(_HEALTH[going.worst]).css
+        nobody = "nobody has taken " + ("it" if many == 1 else "them" if free == many else f"{free:,} of them")
+        then = (capital(nobody) if free else "Somebody has taken " + ("it" if many == 1 else "each of them")) + "."
     rest = f'<span class="then">{then}</span>' if then else ""
     blocks.show(f'<div class="verdict" role="status"><span class="{css}">{first}</span>{rest}</div>')
 
 
-def figures(incidents: Sequence[Incident], window: str) -> None:
-    """How many there were and how long it usually took."""
+def figures(incidents: Sequence[Incident], many: tuple[int, int], window: str) -> None:
+    """How many there were (and are), and how long it usually took: of all, or of those that are read of very many."""
     usual = typical(incidents)
-    going = sum(each.open for each in incidents)
+    every, going = many
+    of = "median" if len(incidents) >= every else f"median of {len(incidents):,}"
     blocks.figures(
         [
-            (f"In the last {window}", number(len(incidents)), f"{going:,} of them open"),
-            ("Found after", _span(usual.mttd), "from the first bad answer, median (MTTD)"),
-            ("Taken after", _span(usual.mtta), "from when it was open, median (MTTA)"),
-            ("Over after", _span(usual.mttr), "from the first bad answer, median (MTTR)"),
+            (f"In the last {window}", number(every), f"{going:,} of them open"),
+            ("Found after", _span(usual.mttd), f"from the first bad answer, {of} (MTTD)"),
+            ("Taken after", _span(usual.mtta), f"from when it was open, {of} (MTTA)"),
+            ("Over after", _span(usual.mttr), f"from the first bad answer, {of} (MTTR)"),
         ]
     )
 
@@ -549,6 +554,7 @@ _REASONS = {
 }
 _STATES = {
     DeliveryState.DELIVERED: Health.HEALTHY,
+    DeliveryState.TOGETHER: Health.HEALTHY,
     DeliveryState.WAITING: Health.UNKNOWN,
     DeliveryState.FAILED: Health.FAILING,
     DeliveryState.NOT_SENT: Health.PAUSED,

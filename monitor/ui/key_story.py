@@ -10,7 +10,7 @@ from monitor.domain.health import Health
 from monitor.domain.hygiene import Scorecard
 from monitor.domain.hygiene_facts import KeyFacts
 from monitor.domain.timeline import Window
-from monitor.store.queries import KeyStatus
+from monitor.store.queries import IncidentFilter, KeyStatus
 from monitor.ui import blocks, charts, data, filters, hygiene, incidents
 from monitor.ui.blocks import dash, lamp
 from monitor.ui.format import age, clock, escape, link, plural, title
@@ -178,7 +178,8 @@ def _befell(key: KeyFacts, now: datetime, zone: tzinfo, *, silent: bool) -> None
             blocks.show('<span class="soft">No change of it is known.</span>')
     with right:
         blocks.heading("Incidents", "it was in, in 90 days")
-        been = [each for each in data.incidents_since(quarter.start, project) if f"{project}/{key.label}" in each.keys]
+        lately = data.incidents(IncidentFilter(since=quarter.start, project=project))
+        been = [each for each in lately if f"{project}/{key.label}" in each.keys]
         if been:
             incidents.table(been[:20], now, zone, filters.window_name(), silent=silent)
         else:

@@ -59,9 +59,8 @@ def main() -> None:
     left, right = st.columns([3, 2], vertical_alignment="top")
     with right.container(horizontal=True, horizontal_alignment="right"):
         filters.window_choice()
-    blocks.live(partial(_pulse, left, st.container()), quiet=True)
     try:
-        with blocks.routed():
+        with blocks.routed(partial(_pulse, left, st.container())):
             page.run()
     except StoreError as error:
         blocks.no_database(error)

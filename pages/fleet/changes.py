@@ -12,7 +12,7 @@ from monitor.ui.format import csv_of, plural, viewer_zone
 
 MOST_EXPORTED = 20_000
 
-blocks.guard()
+blocks.guard(together=True)
 zone = viewer_zone()
 name = filters.window_name()
 now = data.now()

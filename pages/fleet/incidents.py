@@ -11,10 +11,12 @@ import streamlit as st
 from monitor.domain.alerting import label
 from monitor.domain.incidents import Incident, IncidentRecord
 from monitor.domain.postmortem import as_json, markdown
+from monitor.domain.taxonomy import Lane, Scope
 from monitor.store.engine import StoreError
 from monitor.store.intents import Kind
+from monitor.store.queries import IncidentFilter
 from monitor.ui import blocks, changes, data, filters, incidents, panels
-from monitor.ui.format import csv_of, escape, viewer_zone
+from monitor.ui.format import csv_of, escape, plural, viewer_zone
 
 SILENCES = {
     "1 hour": timedelta(hours=1),
@@ -26,9 +28,9 @@ SILENCES = {
 }
 EXPORTS = (("Markdown", markdown, "md", "text/markdown"), ("JSON", as_json, "json", "application/json"))
 TROUBLE = "incidents.trouble"
-MOST = 200
+MOST_EXPORTED = 20_000
 
-blocks.guard()
+blocks.guard(together=True)
 zone = viewer_zone()
 chosen = filters.window_name()
 
@@ -188,56 +190,52 @@ def every() -> None:
     place = st.container()
     now = data.now()
     columns = st.columns(5, vertical_alignment="bottom")
-    known = data.incidents_since(filters.window(now).start)
     with columns[0]:
         project = filters.choice("project", "Project", data.names(now), every="All projects", kept=True, free=True)
-    owners = sorted({name for each in known for name in each.owners})
-    lanes = sorted({each.cause.lane.value for each in known})
-    scopes = sorted({each.cause.scope.value for each in known})
+    owners = sorted({each.owner for each in data.fleet(now) if each.owner})
     with columns[1]:
         owner = filters.choice("owner", "Owner", owners, every="All owners", free=True)
     with columns[2]:
-        lane = filters.choice("lane", "Family of failure", lanes, every="Any family", free=True)
+        lane = filters.choice("lane", "Family of failure", [each.value for each in Lane], every="Any family")
     with columns[3]:
-        scope = filters.choice("scope", "Scope", scopes, every="Any scope", free=True)
+        scope = filters.choice("scope", "Scope", [each.value for each in Scope], every="Any scope")
     with columns[4]:
         only_open = filters.switch("open", "Only open ones")
 
-    def wanted(each: Incident) -> bool:
-        if (owner and owner not in each.owners) or (lane and each.cause.lane.value != lane):
-            return False
-        return (not scope or each.cause.scope.value == scope) and (each.open or not only_open)
+    def where(at: datetime) -> IncidentFilter:
+        return IncidentFilter(filters.window(at).start, only_open, project, owner, lane, scope)
 
     def draw_verdict() -> None:
-        at = data.now()
-        incidents.verdict(data.open_incidents(), silent=data.silent(at))
-
-    def chosen_ones(at: datetime) -> list[Incident]:
-        return [each for each in data.incidents_since(filters.window(at).start, project) if wanted(each)]
+        incidents.verdict(data.incidents_going(), silent=data.silent(data.now()))
 
     def draw() -> None:
         at = data.now()
-        found = chosen_ones(at)
+        many = data.incident_count(where(at))
         incidents.waiting(data.waiting(), silent=data.silent(at))
-        if not found:
+        if not many[0]:
             blocks.empty(
                 "No incident in this window.",
                 "Choose a longer window above or fewer filters. An incident opens by itself as soon as a failure is confirmed.",
             )
             return
-        incidents.figures(found, chosen)
-        incidents.table(found[:MOST], at, zone, chosen, silent=data.silent(at))
-        if len(found) > MOST:
-            blocks.show(f'<span class="soft">and {len(found) - MOST:,} older ones: choose a shorter window or a project.</span>')
+        incidents.figures(data.incidents(where(at)), many, chosen)
+        box = st.container()
+        part = filters.rows(many[0])
+        shown = data.incidents(where(at), part.start, part.stop - part.start)
+        with box:
+            incidents.table(shown, at, zone, chosen, silent=data.silent(at))
+            if len(shown) < many[0]:
+                told = f"{part.start + 1:,} to {part.start + len(shown):,} of {plural(many[0], 'incident')}"
+                blocks.show(f'<span class="soft">{told}, open ones first.</span>')
 
     with place:
         blocks.live(draw_verdict)
     blocks.live(draw)
-    if known:
+    if data.incident_count(where(now))[0]:
         with st.container(horizontal=True, horizontal_alignment="right"):
             st.download_button(
                 "Download CSV",
-                lambda: csv_of(pd.DataFrame(incidents.as_rows(chosen_ones(data.now())))),
+                lambda: csv_of(pd.DataFrame(incidents.as_rows(data.incidents(where(data.now()), 0, MOST_EXPORTED)))),
                 "incidents.csv",
                 "text/csv",
                 on_click="ignore",

@@ -22,7 +22,7 @@ ORDERS: dict[str, Callable[[ProjectStatus], Any]] = {
     "Oldest answer first": lambda project: project.last_at or EPOCH,
 }
 
-blocks.guard()
+blocks.guard(together=True)
 place = st.container()
 fleet = data.fleet(data.now())
 if fleet:
@@ -65,11 +65,13 @@ def chosen(now: datetime) -> list[ProjectStatus]:
 
 
 def draw_verdict() -> None:
-    now, zone, beat, going = data.now(), viewer_zone(), data.heartbeat(), data.open_incidents()
+    now, zone, beat, going = data.now(), viewer_zone(), data.heartbeat(), data.incidents_going()
     said = data.drawn("verdict", now, (zone_name(zone),), lambda: blocks.verdict(data.fleet(now), beat, now, zone, going))
     blocks.show(said)
-    incidents.open_ones(going, now, zone, filters.window_name(), silent=data.silent(now))
-    if line := deadlines.next_line(data.deadlines(now).deadlines, now, filters.window_name()):
+    worst = data.open_incidents(most=incidents.FEW) if going.count else []
+    incidents.open_ones(worst, going.count, now, zone, filters.window_name(), silent=data.silent(now))
+    name, known = filters.window_name(), data.deadlines(now).deadlines
+    if line := data.drawn("next deadline", now, (name, id(known)), lambda: deadlines.next_line(known, now, name)):
         blocks.show(line)
 
 

@@ -2,7 +2,7 @@
 
 import streamlit as st
 
-from monitor.store.queries import EvidenceFilter
+from monitor.store.queries import EvidenceFilter, IncidentFilter
 from monitor.ui import blocks, charts, data, filters, hygiene, incidents, levels, panels
 from monitor.ui.format import link, viewer_zone
 
@@ -34,7 +34,8 @@ def draw_state() -> None:
     blocks.project_head(found, at, zone, filters.window_name(), badge, silent=silent)
     panels.project_strip(name, window, zone)
     going_on = data.open_incidents(name)
-    incidents.open_ones(going_on, at, zone, filters.window_name(), silent=silent)
+    many, _ = data.incident_count(IncidentFilter(open_only=True, project=name))
+    incidents.open_ones(going_on, many, at, zone, filters.window_name(), silent=silent, project=name)
     panels.diagnoses(found, targets, keys, at, zone, filters.window_name(), going_on, silent=silent)
     blocks.heading("Keys")
     panels.key_table(list(keys.values()), at, zone, filters.window_name(), silent=silent)

@@ -4,8 +4,8 @@ store      recording beside plain SQLite, and the pages' queries, with 2,000 pro
 month      bytes of a check over a month, and a year's rollups                                    four minutes
 history    the queries of every page after one month and after thirteen                           ten minutes, later one
 poller     what a check costs on the whole road                                                   three minutes
-pages      the first screen and moving on in Chromium, with 200 and 2,000 projects                after `history` two minutes
-viewers    how many people one core serves                                                        two minutes
+pages      the first screen and moving on in Chromium, with 200 and 2,000 projects                after `history` four minutes
+viewers    how many people one core serves                                                        after `history` five minutes
 takeover   one of three pollers is killed (needs PostgreSQL)                                      a minute
 postgres   recording and reading there                                                            a minute
 """

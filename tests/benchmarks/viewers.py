@@ -15,16 +15,18 @@ from streamlit.proto.BackMsg_pb2 import BackMsg
 from streamlit.proto.ForwardMsg_pb2 import ForwardMsg
 from websockets.asyncio.client import ClientConnection, connect
 
+from monitor.store.engine import open_engine
 from monitor.store.record import Writer
-from tests.benchmarks import fleets
+from tests.benchmarks import fleets, organizations
+from tests.benchmarks.history import PROJECTS, YEAR
 from tests.benchmarks.pages import served
 from tests.conftest import ROOT
 
-VIEWERS = 50
+VIEWERS = 150
 EVERY = 5.0
 SECONDS = 30
-GOAL_MS = 16.0
-"""Processor time of one refresh, so that 300 viewers refreshing every 5 s keep one core busy."""
+GOAL = 300
+"""Viewers that keep one core busy."""
 
 
 class Viewer:
@@ -97,9 +99,9 @@ async def watch(url: str, viewers: int, seconds: float, processor: "Processor") 
         await socket.close()
     ranked, each = sorted(waits), spent / len(waits)
     return {
-        "value": round(each * 1000, 2),
-        "goal": GOAL_MS,
-        "viewers_a_core": round(EVERY / each),
+        "value": round(EVERY / each),
+        "goal": GOAL,
+        "refresh_cpu_ms": round(each * 1000, 2),
         "refresh_p50_ms": round(statistics.median(ranked) * 1000, 1),
         "refresh_p95_ms": round(ranked[int(0.95 * (len(ranked) - 1))] * 1000, 1),
         "refreshes": len(ranked),
@@ -149,9 +151,12 @@ def measure(url: str, writer: Writer, projects: int, viewers: int = VIEWERS, sec
 
 
 def figures() -> Iterator[dict[str, object]]:
-    """Processor milliseconds of one refresh of the overview, how many viewers one core carries at 5 s, and how long they wait."""
-    for projects in (200, 2_000):
-        with tempfile.TemporaryDirectory() as folder:
-            url = f"sqlite:///{folder}/bench.db"
-            writer = fleets.fill(url, datetime.now(UTC).replace(microsecond=0), projects, days=2)
-            yield {"figure": "refresh_cpu_ms", "projects": projects, **measure(url, writer, projects)}
+    """How many viewers one core carries at 5 s on the overview, and how long they wait: with 200 projects, and
+    with 2,000, thirteen months and an organization's record.
+    """
+    now = datetime.now(UTC).replace(microsecond=0)
+    with tempfile.TemporaryDirectory() as folder:
+        url = f"sqlite:///{folder}/bench.db"
+        yield {"figure": "viewers_a_core", "projects": 200, **measure(url, fleets.fill(url, now, 200, days=2), 200)}
+    url = organizations.kept(now, PROJECTS, YEAR)
+    yield {"figure": "viewers_a_core", "projects": PROJECTS, **measure(url, Writer(open_engine(url)), PROJECTS)}

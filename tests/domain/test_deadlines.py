@@ -36,7 +36,10 @@ def item(kind: ItemKind, number: str, project: str | None = None, **facts: Any) 
 
 def known(*items: Item, gaps: tuple[Gap, ...] = (), **more: Any) -> Facts:
     facts: dict[str, Any] = {"projects": (CHECKOUT, SEARCH), "listed": True, "organization": Organization(items, gaps, NOW)} | more
-    return Facts(**facts)
+    spent: dict[tuple[str | None, str], dict[datetime, float]] = {}
+    for row in facts.pop("costs", ()):
+        spent.setdefault((row.project, row.currency), {})[row.day] = row.amount
+    return Facts(**facts, costs=spent)
 
 
 def only(facts: Facts) -> Deadline:

@@ -11,7 +11,8 @@ from sqlalchemy import Engine
 
 from monitor.config import Settings, load_settings
 from monitor.domain.alerting import CALM, NotifyReason, Silence
-from monitor.domain.incidents import Event, EventKind, Incident, Severity
+from monitor.domain.incidents import Cause, Event, EventKind, Incident, Severity
+from monitor.domain.taxonomy import FailureKind, Lane, Scope
 from monitor.notify.channels import Channels
 from monitor.notify.outbox import RETRIES, Teller, deliver
 from monitor.secrets import Secrets
@@ -260,3 +261,72 @@ async def test_a_slow_channel_holds_up_no_other(engine: Engine, settings) -> Non
     put(engine, incident())
     Teller(engine, settings(TWO)).tell(NOW)
     assert await deliver(engine, OneWaits(), "a", NOW) == 2
+
+
+# Very much at once ----------------------------------------------------------------------------------------------------------------
+
+FEW = ONE + "at_most = 5\n"
+
+
+def storm(engine: Engine, count: int, now: datetime = NOW) -> list[Incident]:
+    """Incidents that nothing explains together."""
+    some = (Severity.WARNING, Severity.WARNING, Severity.CRITICAL)
+    return put(
+        engine,
+        *(incident(title=f"Thing {n}", severity=some[n % 3], cause=Cause(Scope.KEY, Lane.AUTH, f"p{n}/web")) for n in range(count)),
+        now=now,
+    )
+
+
+async def sent(engine: Engine, post: Post, now: datetime) -> list[str]:
+    """What arrives of all that waits."""
+    post.given.clear()
+    while await deliver(engine, post, "a", now):
+        pass
+    return [word for _, word in post.given]
+
+
+async def test_a_storm_is_few_messages_and_each_incident_counts_as_told(engine: Engine, settings) -> None:
+    teller, post = Teller(engine, settings(FEW)), Post()
+    those = storm(engine, 345)
+    assert teller.tell(NOW) == 6
+    assert await sent(engine, post, NOW) == ["Critical"] * 5 + ["And 340 more incidents"]
+    (about,) = [row for row in outbox.log(engine, limit=1000) if row.reason is R.MANY]
+    assert about.subject == "And 340 more incidents · 230 warning, 110 critical"
+    assert "… and 325 more: see the page of incidents" in about.body
+    told = {row.incident_id: row.state for row in outbox.log(engine, limit=1000) if row.incident_id}
+    assert len(told) == 345
+    assert set(told.values()) == {DeliveryState.DELIVERED, DeliveryState.TOGETHER}
+    assert teller.tell(NOW + MINUTE) == Teller(engine, settings(FEW)).tell(NOW + MINUTE) == 0
+    for one in those:
+        over(engine, one, NOW + 20 * MINUTE)
+    assert teller.tell(NOW + 30 * MINUTE) == 6
+    assert await sent(engine, post, NOW + 30 * MINUTE) == ["Over"] * 5 + ["And 340 more incidents"]
+
+
+async def test_what_comes_after_a_storm_waits_for_the_next_message_about_many(engine: Engine, settings) -> None:
+    teller, post = Teller(engine, settings(FEW)), Post()
+    storm(engine, 50)
+    teller.tell(NOW)
+    await sent(engine, post, NOW)
+    late = storm(engine, 30, NOW + MINUTE)
+    assert teller.tell(NOW + MINUTE) == Teller(engine, settings(FEW)).tell(NOW + 2 * MINUTE) == 0
+    (row,) = outbox.log(engine, late[0].id)
+    assert (row.state, row.reason) == (DeliveryState.NOT_SENT, R.TOO_MANY)
+    assert row.text is not None
+    assert "it is told with others at 2026-11-23 02:24:00 UTC (this channel was not told of it yet)" in row.text
+    assert teller.tell(NOW + 10 * MINUTE) == 6
+    assert await sent(engine, post, NOW + 10 * MINUTE) == ["Critical"] * 5 + ["And 25 more incidents"]
+
+
+async def test_one_channel_in_a_storm_takes_nothing_from_another(engine: Engine, settings) -> None:
+    post = Post()
+    storm(engine, 30)
+    quota = put(engine, incident(cause=Cause(Scope.PROJECT, Lane.QUOTA, "checkout"), failure=FailureKind.QUOTA_CREDITS))
+    assert quota
+    Teller(engine, settings(FEW + '[[channels]]\nname = "mail"\nurl = "env:MAIL"\n' + ROUTED.removeprefix(TWO))).tell(NOW)
+    post.given.clear()
+    while await deliver(engine, post, "a", NOW):
+        pass
+    assert [word for channel, word in post.given if channel == "mail"] == ["Critical"]
+    assert len([word for channel, word in post.given if channel == "chat"]) == 6

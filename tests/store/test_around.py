@@ -175,7 +175,7 @@ def test_a_hundred_thousand_changes_are_read_at_once(store: Store) -> None:
     month = Window(START - span("30d"), START + span("1h"))
     kinds = list(ChangeKind)
     rows = [
-        changes._row(
+        changes.row_of(
             change(
                 "1m", at=START - span("26s") * number, kind=kinds[number % len(kinds)], text=f"Thing {number} was changed.",
                 project=f"project-{number % 2000}", actor=f"user {number % 40}", dedup=str(number),
@@ -188,16 +188,30 @@ def test_a_hundred_thousand_changes_are_read_at_once(store: Store) -> None:
     one = incident("project-7", diagnosis=diagnose(FailureKind.AUTH_INVALID_KEY, Context()))
     for name, question in {
         "a page": lambda: changes.page(store.pages, month, ChangeFilter()),
+        "the last page": lambda: changes.page(store.pages, month, ChangeFilter(), 99_950),
         "a page of a project": lambda: changes.page(store.pages, month, ChangeFilter(project="project-7")),
-        "around": lambda: around.read(store.pages, one),
+        "a page of a person": lambda: changes.page(store.pages, month, ChangeFilter(actor="user 7")),
+        "a text that nothing holds": lambda: changes.page(store.pages, month, ChangeFilter(text="nothing holds it")),
         "counting": lambda: changes.count(store.pages, month, ChangeFilter()),
+        "counting a week": lambda: changes.count(store.pages, Window(month.end - span("7d"), month.end), ChangeFilter()),
+        "counting a kind": lambda: changes.count(store.pages, month, ChangeFilter(family=Family.LIMITS)),
+        "counting a text": lambda: changes.count(store.pages, month, ChangeFilter(text="thing 77")),
+        "who changed something": lambda: changes.actors(store.pages, month),
+        "around": lambda: around.read(store.pages, one),
         "the version": lambda: changes.version(store.pages),
     }.items():
-        took = min(_seconds(question) for _ in range(3))
-        assert took < 0.15, f"{name} took {took:.3f} s"  # 50 ms where nobody else is busy
+        took = min(_seconds(question) for _ in range(5))
+        most = 0.1 if name == "who changed something" else 0.05  # that one is asked when something changed, and then no more
+        assert took < most * _slowness(), f"{name} took {took:.3f} s"
+
+
+def _slowness() -> float:
+    """How many times as long as on a machine where nobody else is busy a piece of work takes now; at least once as long."""
+    return max(1.0, min(_seconds(lambda: sum(range(2_000_000))) for _ in range(3)) / 0.03)
 
 
 def _seconds(question: Any) -> float:
-    began = time.perf_counter()
+    """Of processor time: what others do meanwhile is not counted."""
+    began = time.process_time()
     question()
-    return time.perf_counter() - began
+    return time.process_time() - began

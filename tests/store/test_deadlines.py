@@ -1,5 +1,6 @@
 """Deadlines and the use of models from what is stored."""
 
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
 from typing import Any
 
@@ -7,12 +8,13 @@ import pytest
 import sqlalchemy as sa
 
 from monitor.domain.access_findings import AccessFindingKind, findings
+from monitor.domain.access_standing import cells
 from monitor.domain.alerting import Silence
 from monitor.domain.catalogue import Catalogue
 from monitor.domain.coverage import KeyMatch, Matched
 from monitor.domain.deadlines import DeadlineKind
 from monitor.domain.inventory import ProbeKind, Target
-from monitor.domain.model_access import Listed, Policy, Use
+from monitor.domain.model_access import Access, Listed, Policy, Probed, Ruling, Truth, Use, exposures
 from monitor.domain.organization import CostRow, Item, ItemKind, UsageRow
 from monitor.store import queries, silences
 from monitor.store.engine import writing
@@ -76,6 +78,22 @@ def test_without_an_admin_key_policy_is_unknown_and_the_rest_is_not(store: Store
     calendar = queries.deadlines(store.pages, NOW)
     assert [(each.kind, each.projects) for each in calendar.deadlines] == [(K.MODEL_SHUTDOWN, ("checkout",))]
     assert f"Key expiry: {NO_ADMIN_KEY}." in calendar.open_questions
+    in_little(store)
+
+
+def in_little(store: Store) -> None:
+    """What is said of all models in little is what each of them says."""
+    whole, found = queries.model_access(store.pages, NOW), queries.access_overview(store.pages, NOW)
+    assert {each.project: each.cells for each in found.standings} == cells(whole, NOW.date())
+    assert exposures(found.leaving, NOW.date()) == [
+        replace(each, who=tuple(map(_needs, each.who))) for each in exposures(whole, NOW.date())
+    ]
+
+
+def _needs(access: Access) -> Access:
+    """Without what the overview does not look at."""
+    asked = Ruling(Policy.UNKNOWN, "not asked", sure=False)
+    return replace(access, ruling=asked, probed=Probed(), truth=Truth.UNKNOWN)
 
 
 def test_policies_are_joined_by_the_projects_id_or_its_key(store: Store, acme: OrganizationWriter) -> None:
@@ -94,6 +112,7 @@ def test_policies_are_joined_by_the_projects_id_or_its_key(store: Store, acme: O
         ("search", "gpt-5"): Policy.UNKNOWN,
     }
     assert {each.kind for each in findings(found, NOW.date())} == {AccessFindingKind.NEEDED_NOT_ALLOWED}
+    in_little(store)
     assert [each.model for each in queries.model_access(store.pages, NOW, "checkout")] == ["gpt-4o", "gpt-5"]
 
 
@@ -106,6 +125,7 @@ def test_what_is_used_though_nobody_named_it_counts_where_it_goes(store: Store, 
     assert [each.model for each in queries.model_access(store.pages, NOW, "search")] == ["gpt-3", "gpt-4o", "gpt-5"]
     shutdowns = [each for each in queries.deadlines(store.pages, NOW).deadlines if each.kind is K.MODEL_SHUTDOWN]
     assert [(each.owner, each.projects) for each in shutdowns] == [("team-b", ("search",)), ("team-a", ("checkout",))]
+    in_little(store)
 
 
 def test_every_kind_of_deadline_is_read(store: Store, acme: OrganizationWriter) -> None:

@@ -1,18 +1,22 @@
 """Incidents as stored: what was decided comes back, the evidence stays as it was, and nothing is ever lost of either."""
 
 import json
+import time
+from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
 import pytest
 import sqlalchemy as sa
 
-from monitor.domain.incidents import Cause, Change, Event, EventKind, Incident, IncidentRecord, Severity
+from monitor.domain.incidents import Cause, Change, Event, EventKind, Incident, IncidentRecord, OpenIncidents, Severity
 from monitor.domain.inventory import ProbeKind, Target
 from monitor.domain.taxonomy import FailureKind, Lane, Scope
 from monitor.store import incidents, maintenance, queries, tables
 from monitor.store.engine import StoreError, reading
-from tests.store.conftest import Store
+from monitor.store.incidents import IncidentFilter
+from tests.benchmarks.organizations import storm
+from tests.store.conftest import Store, files_only
 from tests.store.helpers import CHECKOUT, START, Keep, answer, incident, inventory, limits, opened, span, story
 
 SECRET = "sk-proj-TEST-000-notakey-abcdefgh"
@@ -311,3 +315,96 @@ def test_a_store_without_the_tables_is_called_older(store: Store) -> None:
         connection.exec_driver_sql("ALTER TABLE incidents RENAME TO gone")
     with pytest.raises(StoreError, match="db upgrade"):
         incidents.open_ones(store.pages)
+
+
+# --- many ----------------------------------------------------------------------------------------------------------------
+
+OPEN = IncidentFilter(open_only=True)
+EVER = IncidentFilter()
+
+
+def test_the_worst_open_ones_come_first_and_what_is_over_last(store: Store) -> None:
+    facts = [
+        (Severity.WARNING, None, None),
+        (Severity.CRITICAL, START, None),
+        (Severity.CRITICAL, None, None),
+        (Severity.INFO, None, None),
+        (Severity.CRITICAL, None, START),
+        (Severity.CRITICAL, None, None),
+    ]
+    made = [
+        incident(f"p{n}", START + n * span("1m"), severity=severity, acknowledged_at=taken, resolved_at=over)
+        for n, (severity, taken, over) in enumerate(facts)
+    ]
+    numbers = ids(opened(store.engine, *made))
+    order = [numbers[place] for place in (5, 2, 1, 0, 3, 4)]
+    assert ids(incidents.page(store.pages, EVER)) == order
+    assert [ids(incidents.page(store.pages, OPEN, first, 2)) for first in (0, 2, 4, 6)] == [order[:2], order[2:4], [order[4]], []]
+    assert incidents.count(store.pages, EVER) == (6, 5)
+    assert incidents.count(store.pages, OPEN) == (5, 5)
+    going = incidents.going(store.pages)
+    assert (going.count, going.taken, going.worst) == (5, 1, Severity.CRITICAL)
+    assert going.projects == {"p0", "p1", "p2", "p3", "p5"}
+    assert going.causes(["p1", "p4", "p5"]) == 2
+
+
+def test_nothing_open_is_counted_as_nothing(store: Store) -> None:
+    assert incidents.going(store.pages) == OpenIncidents()
+    assert incidents.page(store.pages, EVER) == []
+    assert incidents.count(store.pages, EVER) == (0, 0)
+
+
+NASTY = 'a"],"environments":["b', "100%_sure", "back\\slash", "ä'; DROP TABLE incidents; --"
+
+
+def test_filters_of_incidents(store: Store) -> None:
+    key, money = Cause(Scope.KEY, Lane.AUTH, "a"), Cause(Scope.PROJECT, Lane.QUOTA, "b")
+    made = [
+        incident("checkout", cause=key, owners=("team-a", "team-b")),
+        incident("mail", START + span("1h"), cause=money, owners=("team-b",), environments=("team-a",)),
+        incident("old", START - span("3d"), cause=key, owners=NASTY, resolved_at=START - span("2d")),
+    ]
+    numbers = ids(opened(store.engine, *made))
+
+    def found(**where: Any) -> set[int]:
+        numbered = {one.id: place for place, one in enumerate(made)} | {number: place for place, number in enumerate(numbers)}
+        return {numbered[one.id] for one in incidents.page(store.pages, IncidentFilter(**where))}
+
+    assert found(since=START) == {0, 1}
+    assert found(since=START - span("5d")) == {0, 1, 2}
+    assert found(project="mail") == {1}
+    assert found(owner="team-a") == {0}
+    assert found(owner="team-b") == {0, 1}
+    assert found(owner="team") == found(owner="%") == found(owner="team_a") == found(owner="") == set()
+    for name in NASTY:
+        assert found(owner=name) == {2}
+        assert incidents.count(store.pages, IncidentFilter(owner=name)) == (1, 0)
+    assert found(lane="quota") == {1}
+    assert found(scope="key", owner="team-b") == {0}
+    assert found(lane="x" * 9000) == found(project="no\0body") == set()
+
+
+@files_only
+def test_ten_thousand_open_incidents_are_counted_not_read(store: Store) -> None:
+    storm(store.engine, START, 10_000, 2_000)
+    going = incidents.going(store.pages)
+    assert (going.count, len(going.projects), going.worst) == (10_000, 2_000, Severity.CRITICAL)
+    first = incidents.page(store.pages, OPEN, 0, 8)
+    assert [each.severity for each in first] == [Severity.CRITICAL] * 8
+    assert incidents.page(store.pages, OPEN, 9_995, 50)[-1].severity is Severity.INFO
+
+    def seconds(question: Callable[[], object]) -> float:
+        times = []
+        for _ in range(5):
+            began = time.process_time()
+            question()
+            times.append(time.process_time() - began)
+        return min(times)
+
+    def everything() -> object:
+        incidents._read.cache_clear()
+        return incidents.open_ones(store.pages)
+
+    whole = seconds(everything)
+    for question in (lambda: incidents.going(store.pages), lambda: incidents.page(store.pages, OPEN, 0, 8)):
+        assert seconds(question) < whole / 2

@@ -17,6 +17,7 @@ from monitor.domain.taxonomy import FailureKind, Lane
 from monitor.domain.timeline import Window
 from monitor.store import incidents, intents, maintenance, outbox, queries, silences, slo, tables
 from monitor.store.engine import reading
+from monitor.store.incidents import IncidentFilter
 from monitor.store.intents import Intent
 from monitor.store.outbox import NewMessage, NotSent
 from monitor.store.record import Writer
@@ -85,6 +86,8 @@ QUESTIONS: dict[str, Callable[[Engine], object]] = {
     "keys": lambda engine: queries.keys(engine, START),
     "model_access": lambda engine: queries.model_access(engine, START),
     "model_access of one": lambda engine: queries.model_access(engine, START, "project-7"),
+    "model_access of some": lambda engine: queries.model_access(engine, START, names=["project-3", "project-7"]),
+    "access_overview": lambda engine: queries.access_overview(engine, START),
     "catalogues": queries.catalogues,
     "deadlines": lambda engine: queries.deadlines(engine, START),
     "reminders": queries.reminders,
@@ -122,6 +125,11 @@ QUESTIONS: dict[str, Callable[[Engine], object]] = {
     "incidents of a project and a window": lambda engine: queries.incidents(engine, since=START - span("7d"), project="project-7"),
     "incidents that are open": lambda engine: queries.incidents(engine, open_only=True),
     "open_incidents": queries.open_incidents,
+    "incidents_going": queries.incidents_going,
+    "a page of incidents": lambda engine: queries.incident_page(engine, IncidentFilter(since=START - span("7d"))),
+    "a page of open incidents": lambda engine: queries.incident_page(engine, IncidentFilter(open_only=True, owner="a")),
+    "a page of a project's incidents": lambda engine: queries.incident_page(engine, IncidentFilter(project="project-7")),
+    "how many incidents": lambda engine: queries.incident_count(engine, IncidentFilter(since=START - span("7d"), lane="auth")),
     "recently_resolved": lambda engine: incidents.recently_resolved(engine, START),
     "incident": lambda engine: queries.incident(engine, 3),
     "similar_incidents": lambda engine: queries.similar_incidents(engine, incident("project-7", START, id=3)),

@@ -15,6 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from sqlalchemy import Engine
 
+from monitor.domain import access_standing
 from monitor.domain.health import Health
 from monitor.domain.inventory import ApiKey, Inventory, KeyKind, ProbeKind, Project, Target
 from monitor.domain.model_access import Probed
@@ -141,6 +142,30 @@ def test_the_models_of_one_project_are_its_part_of_the_whole(store: Store) -> No
     whole = queries.model_access(store.pages, END)
     assert queries.model_access(store.pages, END, "checkout") == [each for each in whole if each.project == "checkout"]
     assert queries.model_access(store.pages, END, "nobody") == []
+    assert queries.model_access(store.pages, END, names=["search", "idle", "no\0body"]) == [
+        each for each in whole if each.project != "checkout"
+    ]
+    assert queries.model_access(store.pages, END, names=[]) == []
+
+
+def test_what_is_said_of_all_models_in_little_is_what_each_of_them_says(store: Store) -> None:
+    alike = [project(f"alike-{number}", models=("gpt-4o", "o3"), owner=f"team-{number % 2}") for number in range(6)]
+    other = project("other", models=("gpt-4o",), denied_models=("o3",))
+    known = inventory(*alike, other, project("idle", models=()))
+    store.writer.sync_inventory(known, START)
+    said = {Target(ProbeKind.INFERENCE, "alike-3", "backend", "o3"): "403", Target(ProbeKind.AUTH, "alike-4", "backend"): "401"}
+    for minute in range(4):
+        at = START + span("1m") * minute
+        store.writer.record([answer(said.get(check.target, "ok"), check.target, at) for check in known.checks], at)
+    for now in (START + span("4m"), START + span("3h")):
+        whole = queries.model_access(store.pages, now)
+        found = queries.access_overview(store.pages, now)
+        assert {each.project: each.cells for each in found.standings} == access_standing.cells(whole, now.date())
+        assert [(each.project, each.owner) for each in found.standings] == sorted({(one.project, one.owner) for one in whole})
+        one = queries.access_overview(store.pages, now, "alike-3")
+        assert one.standings == tuple(each for each in found.standings if each.project == "alike-3")
+    assert len({each.cells for each in queries.access_overview(store.pages, START + span("4m")).standings}) == 3
+    assert queries.access_overview(store.pages, START, "nobody").standings == ()
 
 
 def test_keys_show_the_lamp_of_authentication(store: Store) -> None:
@@ -441,13 +466,14 @@ FRAMES: dict[str, Callable[[Engine, str], pd.DataFrame]] = {
     "observations": lambda engine, name: queries.observations(engine, HOUR, EvidenceFilter(project=name)),
 }
 NOT_FRAMES = {
-    "asked_of", "data_version", "effective_config", "fleet", "heartbeat", "keys", "model_access", "observation",
+    "access_overview", "asked_of", "data_version", "effective_config", "fleet", "heartbeat", "keys", "model_access", "observation",
     "project", "targets",
 }  # fmt: skip
 TOLD_ELSEWHERE = {
-    "incidents", "incident", "open_incidents", "similar_incidents", "deliveries", "silences", "active_silences", "waiting_intents",
+    "incidents", "incident", "incident_count", "incident_page", "incidents_going",
+    "open_incidents", "similar_incidents", "deliveries", "silences", "active_silences", "waiting_intents",
     "organization", "organizations", "key_matches", "changes", "change_actors", "change_count", "change_page",
-    "changes_not_known", "incidents_begun", "usage", "costs", "sharing",
+    "changes_not_known", "changes_version", "incidents_begun", "usage", "costs", "sharing",
     "catalogues", "covering", "deadlines", "hygiene", "reminders", "score_trend",
 }  # fmt: skip
 """In test_incidents, test_outbox, test_intents, test_organization, test_leases, test_catalogue and test_deadlines."""
