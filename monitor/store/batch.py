@@ -155,7 +155,8 @@ class Batch:
         self._counts = Counts()
         self._raw: list[tuple[Any, ...]] = []
         self._times: dict[int, set[int]] = defaultdict(set)
-        """When this batch says that each target answered."""
+        """When each target answered, of as many rows as were looked through for a free moment."""
+        self._looked = 0
         self._limit_rows: list[tuple[Any, ...]] = []
         self._transitions: list[tuple[Any, ...]] = []
         self._requests: Counter[tuple[int, int, int]] = Counter()
@@ -210,13 +211,15 @@ class Batch:
         taken = set(self._connection.execute(_TAKEN, place).scalars())
         for start, data in self._connection.execute(_PACKED, place):
             taken.update(one.at for one in unpack(start, data))
+        for row in self._raw[self._looked :]:
+            self._times[row[0]].add(row[1])
+        self._looked = len(self._raw)
         while at in taken or at in self._times[number]:
             at += 1
         return at
 
     def _keep(self, seen: Observation, target: TargetRow, at: int, answer_id: int, *, repeated: bool) -> None:
         number, project_id, probe = target.id, target.project_id, target.probe
-        self._times[number].add(at)
         latency, processing = codec.microseconds(seen.latency_ms), codec.microseconds(seen.processing_ms)
         if seen.verdict is Verdict.OK and seen.finding is None:
             self._raw.append((number, at, answer_id, 0, latency, processing, None, None))

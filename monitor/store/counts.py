@@ -4,7 +4,7 @@ import json
 import time
 from collections.abc import Iterable
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -27,15 +27,15 @@ Place = tuple[int, int, int]
 Gain = tuple[int, int, int, bytes]
 """What a bucket gains: ok, failed, inconclusive, and the sketch of their latencies."""
 
-_GAINS = {Verdict.OK: (1, 0, 0), Verdict.FAILED: (0, 1, 0), Verdict.INCONCLUSIVE: (0, 0, 1)}
-_NOTHING: Gain = (0, 0, 0, b"")
+_PLACE_OF = {Verdict.OK: 0, Verdict.FAILED: 1, Verdict.INCONCLUSIVE: 2}
 
 
 class Counts:
-    """The gains of one batch, by minute; each observation counts for its project and for the fleet."""
+    """The gains of one batch, by minute; each observation counts for its project, and in what is read for the fleet too."""
 
     def __init__(self) -> None:
-        self._cells: dict[Place, Gain] = {}
+        self._cells: dict[Place, list[Any]] = {}
+        """Ok, failed, inconclusive, and the sketches of single latencies, which are joined when they are written."""
         self._failures: dict[tuple[int, int, str], int] = {}
 
     def add(
@@ -43,39 +43,43 @@ class Counts:
     ) -> None:
         """Count one observation."""
         start = at - at % MINUTE
-        gain = (*_GAINS[verdict], ONE[bin_of(latency_ms)] if latency_ms is not None else b"")
-        for owner in (project_id, FLEET) if project_id != FLEET else (FLEET,):
-            _gain(self._cells, (start, owner, probe), gain)
-            if failure is not None:
-                name = (start, owner, failure.value)
-                self._failures[name] = self._failures.get(name, 0) + 1
+        cell = self._cells.get((start, project_id, probe))
+        if cell is None:
+            cell = self._cells[start, project_id, probe] = [0, 0, 0, []]
+        cell[_PLACE_OF[verdict]] += 1
+        if latency_ms is not None:
+            cell[3].append(ONE[bin_of(latency_ms)])
+        if failure is not None:
+            name = (start, project_id, failure.value)
+            self._failures[name] = self._failures.get(name, 0) + 1
 
     def __bool__(self) -> bool:
         return bool(self._cells)
 
     def cells(self, grain: int) -> dict[Place, Gain]:
-        """Gains at this width."""
-        if grain == MINUTE:
-            return self._cells
-        found: dict[Place, Gain] = {}
-        for (minute, project_id, probe), gain in self._cells.items():
-            _gain(found, (minute - minute % grain, project_id, probe), gain)
-        return found
+        """Gains at this width, of the projects and the fleet."""
+        found: dict[Place, list[Any]] = {}
+        for (minute, project_id, probe), (ok, failed, inconclusive, sketches) in self._cells.items():
+            start = minute - minute % grain
+            for owner in (project_id, FLEET) if project_id != FLEET else (FLEET,):
+                cell = found.get((start, owner, probe))
+                if cell is None:
+                    found[start, owner, probe] = [ok, failed, inconclusive, list(sketches)]
+                else:
+                    cell[0] += ok
+                    cell[1] += failed
+                    cell[2] += inconclusive
+                    cell[3] += sketches
+        return {place: (ok, failed, inconclusive, b"".join(parts)) for place, (ok, failed, inconclusive, parts) in found.items()}
 
     def failures(self, grain: int) -> dict[tuple[int, int, str], int]:
-        """Failures at this width."""
+        """Failures at this width, of the projects and the fleet."""
         found: dict[tuple[int, int, str], int] = {}
         for (minute, project_id, failure), count in self._failures.items():
-            place = (minute - minute % grain, project_id, failure)
-            found[place] = found.get(place, 0) + count
+            for owner in {project_id, FLEET}:
+                place = (minute - minute % grain, owner, failure)
+                found[place] = found.get(place, 0) + count
         return found
-
-
-def _gain(cells: dict[Place, Gain], place: Place, gain: Gain) -> None:
-    held = cells.get(place)
-    if held is not None:
-        gain = (held[0] + gain[0], held[1] + gain[1], held[2] + gain[2], held[3] + gain[3])
-    cells[place] = gain
 
 
 class _Statements(NamedTuple):
