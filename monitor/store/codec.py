@@ -46,7 +46,10 @@ def whole(value: float | None) -> int | None:
 
 def microseconds(milliseconds: float | None) -> int | None:
     """Milliseconds with a fraction, as whole microseconds."""
-    return whole(milliseconds * 1000 + 0.5) if milliseconds is not None else None
+    if milliseconds is None:
+        return None
+    value = milliseconds * 1000 + 0.5
+    return int(value) if -_MAX_INT < value < _MAX_INT else None
 
 
 def milliseconds(microseconds: float | None) -> float | None:

@@ -2,7 +2,8 @@
 
 import json
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from monitor.domain.taxonomy import FailureKind
 from monitor.domain.timeline import to_ms
 from monitor.store import dialect, meta
 from monitor.store.engine import breathe, writing
-from monitor.store.sketch import LONG, ONE, bin_of, compact, merge
+from monitor.store.sketch import LONG, ONE, bin_of, compact, shortened
 from monitor.store.tables import DAY, FLEET, HOUR, MINUTE, QUARTER, buckets, failures
 
 OPEN = 35 * DAY
@@ -24,6 +25,8 @@ is tells the `now` with which it is recorded: an import of old history, which br
 """
 Place = tuple[int, int, int]
 """Start, project and probe of a bucket."""
+Named = tuple[int, int, str]
+"""Start, project and kind of failure."""
 Gain = tuple[int, int, int, bytes]
 """What a bucket gains: ok, failed, inconclusive, and the sketch of their latencies."""
 
@@ -35,8 +38,8 @@ class Counts:
 
     def __init__(self) -> None:
         self._cells: dict[Place, list[Any]] = {}
-        """Ok, failed, inconclusive, and the sketches of single latencies, which are joined when they are written."""
-        self._failures: dict[tuple[int, int, str], int] = {}
+        """Ok, failed, inconclusive, and the sketches of single latencies."""
+        self._failures: dict[Named, int] = {}
 
     def add(
         self, project_id: int, probe: int, at: int, verdict: Verdict, failure: FailureKind | None, latency_ms: float | None
@@ -56,30 +59,42 @@ class Counts:
     def __bool__(self) -> bool:
         return bool(self._cells)
 
-    def cells(self, grain: int) -> dict[Place, Gain]:
-        """Gains at this width, of the projects and the fleet."""
-        found: dict[Place, list[Any]] = {}
-        for (minute, project_id, probe), (ok, failed, inconclusive, sketches) in self._cells.items():
-            start = minute - minute % grain
-            for owner in (project_id, FLEET) if project_id != FLEET else (FLEET,):
-                cell = found.get((start, owner, probe))
-                if cell is None:
-                    found[start, owner, probe] = [ok, failed, inconclusive, list(sketches)]
-                else:
-                    cell[0] += ok
-                    cell[1] += failed
-                    cell[2] += inconclusive
-                    cell[3] += sketches
-        return {place: (ok, failed, inconclusive, b"".join(parts)) for place, (ok, failed, inconclusive, parts) in found.items()}
-
-    def failures(self, grain: int) -> dict[tuple[int, int, str], int]:
-        """Failures at this width, of the projects and the fleet."""
-        found: dict[tuple[int, int, str], int] = {}
-        for (minute, project_id, failure), count in self._failures.items():
-            for owner in {project_id, FLEET}:
-                place = (minute - minute % grain, owner, failure)
-                found[place] = found.get(place, 0) + count
+    def asked(self) -> Counter[Place]:
+        """How many questions were answered after some time, by project, day and probe; the fleet's own are nobody's."""
+        found: Counter[Place] = Counter()
+        for (start, project_id, probe), cell in self._cells.items():
+            if project_id != FLEET and cell[3]:
+                found[project_id, start - start % DAY, probe] += len(cell[3])
         return found
+
+    def cells(self) -> dict[Place, Gain]:
+        """Gains by the minute, of the projects and the fleet."""
+        own = {
+            place: (ok, failed, other, shortened(b"".join(sketches)))
+            for place, (ok, failed, other, sketches) in self._cells.items()
+        }
+        return own | _summed(((start, FLEET, probe), gain) for (start, _, probe), gain in own.items())
+
+    def failures(self) -> dict[Named, int]:
+        """Failures by the minute, of the projects and the fleet."""
+        found = dict(self._failures)
+        for (start, project_id, failure), count in self._failures.items():
+            if project_id != FLEET:
+                found[start, FLEET, failure] = found.get((start, FLEET, failure), 0) + count
+        return found
+
+
+def _summed(gains: Iterable[tuple[Place, Gain]]) -> dict[Place, Gain]:
+    """One gain for each place, its sketch no longer than it needs to be."""
+    alike: dict[Place, list[Gain]] = {}
+    for place, gain in gains:
+        alike.setdefault(place, []).append(gain)
+    return {place: some[0] if len(some) == 1 else _sum(some) for place, some in alike.items()}
+
+
+def _sum(gains: Iterable[Gain]) -> Gain:
+    ok, failed, inconclusive, sketches = zip(*gains, strict=True)
+    return sum(ok), sum(failed), sum(inconclusive), shortened(b"".join(sketches))
 
 
 class _Statements(NamedTuple):
@@ -100,27 +115,49 @@ class CountsWriter:
             )
             for grain in buckets
         }
+        self._grown: dict[int, dict[Place, int]] = {grain: {} for grain in buckets}
+        """How many bytes were joined to the sketch of each bucket, since it was last looked at."""
 
     def write(self, connection: Connection, counts: Counts) -> None:
         """Add them, in the order of the tables' keys: neighbours share pages, and two who write at once do not wait in a circle."""
         if not counts:
             return
-        for grain, statements in self._statements.items():
-            cells = sorted(counts.cells(grain).items())
+        cells, failed = counts.cells(), counts.failures()
+        for grain, statements in self._statements.items():  # each holds whole ones of the grain before it
+            cells = _summed(
+                ((start - start % grain, project_id, probe), gain) for (start, project_id, probe), gain in cells.items()
+            )
+            ordered = sorted(cells.items())
             statements.cells.run(
-                connection,
-                [
-                    (*place, ok, failed, inconclusive, merge(None, gained) or None)
-                    for place, (ok, failed, inconclusive, gained) in cells
-                ],
+                connection, [(*place, ok, bad, other, sketch or None) for place, (ok, bad, other, sketch) in ordered]
             )
             # The rows just written are ours until the commit: nobody else can join to a sketch while it is made shorter.
-            long = _long_sketches(connection, buckets[grain].name, [place for place, _ in cells])
+            long = _long_sketches(connection, buckets[grain].name, self._grown_long(grain, ordered))
             statements.compact.run(connection, [(compact(held), *place) for place, held in long])
-            statements.failures.run(connection, [(*place, count) for place, count in sorted(counts.failures(grain).items())])
+            rows: Counter[Named] = Counter()
+            for (start, project_id, failure), count in failed.items():
+                rows[start - start % grain, project_id, failure] += count
+            statements.failures.run(connection, [(*place, count) for place, count in sorted(rows.items())])
+
+    def _grown_long(self, grain: int, gains: Iterable[tuple[Place, Gain]]) -> list[Place]:
+        """Those of these buckets to whose sketches much was joined since they were looked at."""
+        grown = self._grown[grain]
+        if len(grown) > _MOST_GROWN:
+            grown.clear()
+        long = []
+        for place, gain in gains:
+            grown[place] = size = grown.get(place, 0) + len(gain[3])
+            if size > _TOO_LONG:
+                long.append(place)
+                del grown[place]
+        return long
 
 
 _KEY = ("start", "project_id", "probe")
+_TOO_LONG = 4 * LONG
+"""Bytes; a bucket's sketch that grew by more is made shorter at once, and not first when its time is over."""
+_MOST_GROWN = 50_000
+"""Buckets of one width that are followed; then all are forgotten, and followed from where they are."""
 _CLOSED = "sketches_closed"
 _AT_ONCE = 1_000
 """Buckets whose sketches are made shorter in one transaction, some 50 ms."""
@@ -163,8 +200,10 @@ def _close_some(engine: Engine, grain: int, until: int) -> tuple[int, bool]:
     return len(rows), len(rows) == _AT_ONCE
 
 
-def _long_sketches(connection: Connection, table: str, places: Iterable[Place]) -> list[tuple[Place, bytes]]:
+def _long_sketches(connection: Connection, table: str, places: Collection[Place]) -> list[tuple[Place, bytes]]:
     """Those of these buckets whose sketches have grown beyond what is read fast, in the order of their places."""
+    if not places:
+        return []
     values = ",".join([f"({start},{project_id},{probe})" for start, project_id, probe in places])  # numbers: nothing to escape
     rows = connection.exec_driver_sql(
         f"WITH wanted(start, project_id, probe) AS (VALUES {values}) "  # noqa: S608
