@@ -128,9 +128,7 @@ class CountsWriter:
                 ((start - start % grain, project_id, probe), gain) for (start, project_id, probe), gain in cells.items()
             )
             ordered = sorted(cells.items())
-            statements.cells.run(
-                connection, [(*place, ok, bad, other, sketch or None) for place, (ok, bad, other, sketch) in ordered]
-            )
+            statements.cells.run(connection, [(*place, *gain[:3], gain[3] or None) for place, gain in ordered])
             # The rows just written are ours until the commit: nobody else can join to a sketch while it is made shorter.
             long = _long_sketches(connection, buckets[grain].name, self._grown_long(grain, ordered))
             statements.compact.run(connection, [(compact(held), *place) for place, held in long])
