@@ -154,11 +154,25 @@ class _Notable:
 
     __slots__ = ("brief", "id", "suspect")
 
-    def __init__(self, now: datetime, number: int, probe: int, interval: int, *state: Any) -> None:
-        known = codec.state_of(state) if state[0] else HealthState()
-        health = fresh_health(known, timedelta(milliseconds=interval), now)
+    def __init__(
+        self,
+        now: datetime,
+        number: int,
+        probe: int,
+        interval: int,
+        health: str | None,
+        since: int | None,
+        failure: str | None,
+        recent: str | None,
+        last_at: int | None,
+    ) -> None:
+        known = HealthState()
+        if health is not None:
+            said = (recent[-1] == "1",) if recent else ()  # the last check alone makes a suspect
+            known = HealthState(Health(health), codec.moment(since), codec.kind_of(failure), said, last_at=codec.moment(last_at))
+        fresh = fresh_health(known, timedelta(milliseconds=interval), now)
         self.id = number
-        self.brief = TargetHealth(probe_of(probe), health, known.failure, known.since)
+        self.brief = TargetHealth(probe_of(probe), fresh, known.failure, known.since)
         self.suspect = known.suspect
 
 
@@ -230,18 +244,23 @@ def _well_of_probes(now: datetime) -> sa.Select[Any]:
 
 def _not_well(now: datetime) -> sa.Select[Any]:
     t, s = tables.targets.c, tables.target_states.c
-    state = (s[name] for name in codec.STATE_COLUMNS)
+    state = (s.health, s.since, s.failure, s.recent, s.last_at)
     return _active(t.project_id, t.id, t.probe, t.interval, *state).where(well(now) == 0).order_by(t.id)
 
 
 def well(now: datetime) -> sa.Case[int]:
     """1 where a target is healthy, not suspect, and its answer as new as `fresh_health` asks; else 0."""
-    t, s = tables.targets.c, tables.target_states.c
-    age = sa.func.abs(sa.literal(to_us(now), Int) - s.last_at * 1000)
-    allowed = t.interval * sa.literal(round(HealthPolicy().stale_after * 1000), Int)
-    fresh = sa.or_(age <= sa.literal(STALE_AT_LEAST // timedelta(microseconds=1), Int), age <= allowed)
-    healthy = sa.and_(s.health == Health.HEALTHY.value, s.failure.is_(None), s.recent.not_like("%0"))
-    return sa.case((sa.and_(healthy, fresh), 1), else_=0)
+    t, s, at = tables.targets.c, tables.target_states.c, to_us(now)
+    allowed = t.interval * sa.literal(round(HealthPolicy().stale_after * 1000), Int) // 1000
+    least = sa.literal(STALE_AT_LEAST // timedelta(milliseconds=1), Int)
+    # Neither older nor from further ahead than that: in whole milliseconds, as answers are kept.
+    first, last = sa.literal(-(-at // 1000), Int), sa.literal(at // 1000, Int)
+    fresh = (
+        sa.or_(s.last_at >= first - least, s.last_at >= first - allowed),
+        sa.or_(s.last_at <= last + least, s.last_at <= last + allowed),
+    )
+    # The last check that told anything failed for some kind of reason, or for none.
+    return sa.case((sa.and_(s.health == Health.HEALTHY.value, s.failure.is_(None), s.last_kind.is_(None), *fresh), 1), else_=0)
 
 
 _KIND_FINDINGS = {KeyKind.USER_LEGACY.value: "key_legacy", KeyKind.USER_UNSCOPED.value: "key_unscoped"}
