@@ -144,10 +144,7 @@ def find(
 def _find(since: bool, open_only: bool, project: bool) -> sa.Select[Any]:
     """The question, made once: it is asked every second, and making it costs more than its answer."""
     c, hit = tables.incidents.c, tables.incident_projects.c
-    # The sum hides the index of opening times: those that are wanted are sought and sorted. While there are few, it looks as if all
-    # might as well be walked through, newest first, and then there are many.
-    newest = (sa.desc(c.opened_at + 0), c.id.desc()) if since or project else _NEWEST
-    query = sa.select(tables.incidents).order_by(*newest).limit(sa.bindparam("limit"))
+    query = sa.select(tables.incidents).order_by(*_NEWEST).limit(sa.bindparam("limit"))
     if open_only:
         query = query.where(c.resolved_at.is_(None))
     elif since:
