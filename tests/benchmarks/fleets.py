@@ -18,7 +18,7 @@ from monitor.domain.inventory import ApiKey, Check, Inventory, KeyKind, ProbeKin
 from monitor.domain.observation import Observation, RateLimitSnapshot, Verdict
 from monitor.domain.taxonomy import FailureKind
 from monitor.domain.timeline import floor, to_ms
-from monitor.store import maintenance, tables
+from monitor.store import maintenance, statistics, tables
 from monitor.store.engine import open_engine, reading, writing
 from monitor.store.migrate import REVISIONS, migrate
 from monitor.store.queries import Heartbeat
@@ -136,6 +136,7 @@ def repeat(engine: Engine, now: datetime, first: int, last: int) -> None:
         order = [-days.c.back, *table.primary_key] if time_ is next(iter(table.primary_key)) else [*table.primary_key, -days.c.back]
         with writing(engine) as connection:
             connection.execute(sa.insert(table).from_select(copied, query.order_by(*order)))
+    statistics.refresh(engine, now + timedelta(days=1))  # as the hourly maintenance does
 
 
 def kept(now: datetime, projects: int, days: int, before: tuple[int, Path] | None = None) -> tuple[Path, float]:
