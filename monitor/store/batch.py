@@ -149,16 +149,17 @@ class Batch:
         self._remembered = memory.answers if memory.day == self._day else {}
         self._admitted = Register()
         self._known: dict[int, Known] = {}
-        self._shown: dict[int, Observation] = {}
+        self._shown: dict[int, tuple[Any, ...]] = {}
+        """What is shown of each target's last answer beside its state: latency, request id, wait, limit that was hit."""
         self._limits: dict[int, tuple[Any, ...]] = {}
         self._answers: dict[tuple[Any, ...], int] = {}
         self._counts = Counts()
         self._raw: list[tuple[Any, ...]] = []
         self._times: dict[int, set[int]] = defaultdict(set)
-        """When this batch says that each target answered."""
+        """When each target answered, of as many rows as were looked through for a free moment."""
+        self._looked = 0
         self._limit_rows: list[tuple[Any, ...]] = []
         self._transitions: list[tuple[Any, ...]] = []
-        self._requests: Counter[tuple[int, int, int]] = Counter()
         self._tokens: Counter[tuple[int, int, int]] = Counter()
 
     def answers_of(self, told: Sequence[Observation]) -> list[int]:
@@ -166,8 +167,10 @@ class Batch:
 
         All at once and in the order of their digests: two pollers that learn the same would else wait for each other.
         """
-        known, shapes = self._remembered, [codec.shape(seen) for seen in told]
-        unknown = {shape: codec.answer_row(shape) for shape in set(shapes) if shape not in known}
+        shapes = [codec.shape(seen) for seen in told]
+        known = [self._remembered.get(shape) for shape in shapes]
+        new = {shape for shape, number in zip(shapes, known, strict=True) if number is None}
+        unknown = {shape: codec.answer_row(shape) for shape in new}
         rows = sorted({row[0]: row for row in unknown.values()}.values(), key=itemgetter(0))
         self._statements.answers.run(self._connection, [(*row, self._day) for row in rows])
         numbers: dict[bytes, int] = {}
@@ -177,7 +180,7 @@ class Batch:
             found = self._connection.execute(sa.select(c.digest, c.id).where(c.digest.in_(digests)))
             numbers |= {bytes(digest): number for digest, number in found}
         self._answers = {shape: numbers[row[0]] for shape, row in unknown.items()}
-        return [known.get(shape) or self._answers[shape] for shape in shapes]
+        return [number or self._answers[shape] for shape, number in zip(shapes, known, strict=True)]
 
     def add(self, seen: Observation, answer_id: int) -> tuple[HealthState, Transition | None, timedelta | None]:
         """Fold one observation: the state after it, the change it made, and when to look again."""
@@ -194,11 +197,19 @@ class Batch:
         state, transition = advance(known.state, seen, policy)
         taken = state is not known.state
         self._known[number] = Known(state, max(at, known.newest), answer_id if taken else known.answer_id)
+        latency, request_id = codec.microseconds(seen.latency_ms), codec.clean(seen.request_id)
         if taken:
-            self._shown[number] = seen
+            self._shown[number] = (latency, request_id, seen.retry_after, codec.hit_text(seen.hit))
             if seen.limits:
                 self._limits[number] = (codec.limits_text(seen.limits), at, number)
-        self._keep(seen, target, at, answer_id, repeated=answer_id == known.answer_id)
+        processing = codec.microseconds(seen.processing_ms)
+        if seen.verdict is Verdict.OK and seen.finding is None:
+            self._raw.append((number, at, answer_id, 0, latency, processing, None, None))
+        else:
+            evidence = codec.evidence(seen, repeated=answer_id == known.answer_id)
+            self._raw.append((number, at, answer_id, 1, latency, processing, request_id, evidence))
+        if at >= self._now - OPEN:
+            self._count(seen, target, at)
         if transition is not None:
             failure = transition.failure.value if transition.failure else None
             self._transitions.append((number, at, transition.old.value, transition.new.value, failure))
@@ -210,29 +221,21 @@ class Batch:
         taken = set(self._connection.execute(_TAKEN, place).scalars())
         for start, data in self._connection.execute(_PACKED, place):
             taken.update(one.at for one in unpack(start, data))
+        for row in self._raw[self._looked :]:
+            self._times[row[0]].add(row[1])
+        self._looked = len(self._raw)
         while at in taken or at in self._times[number]:
             at += 1
         return at
 
-    def _keep(self, seen: Observation, target: TargetRow, at: int, answer_id: int, *, repeated: bool) -> None:
-        number, project_id, probe = target.id, target.project_id, target.probe
-        self._times[number].add(at)
-        latency, processing = codec.microseconds(seen.latency_ms), codec.microseconds(seen.processing_ms)
-        if seen.verdict is Verdict.OK and seen.finding is None:
-            self._raw.append((number, at, answer_id, 0, latency, processing, None, None))
-        else:
-            evidence = codec.evidence(seen, repeated=repeated)
-            self._raw.append((number, at, answer_id, 1, latency, processing, codec.clean(seen.request_id), evidence))
-        if at < self._now - OPEN:
-            return
+    def _count(self, seen: Observation, target: TargetRow, at: int) -> None:
+        project_id, probe = target.project_id, target.probe
         self._counts.add(project_id, probe, at, seen.verdict, seen.failure, seen.latency_ms)
-        if seen.latency_ms is not None and project_id != FLEET:
-            place = (project_id, at - at % DAY, probe)
-            self._requests[place] += 1
-            self._tokens[place] += codec.whole(seen.tokens) or 0
+        if seen.tokens is not None and seen.latency_ms is not None and project_id != FLEET:
+            self._tokens[project_id, at - at % DAY, probe] += codec.whole(seen.tokens) or 0
         for limit in seen.limits:
-            row = (number, at - at % LIMIT_STEP, codec.clean(limit.bucket), codec.whole(limit.limit), codec.whole(limit.remaining))
-            self._limit_rows.append(row)
+            said = codec.clean(limit.bucket), codec.whole(limit.limit), codec.whole(limit.remaining)
+            self._limit_rows.append((target.id, at - at % LIMIT_STEP, *said))
 
     def write(self) -> None:
         """Send all rows, each table's in the order of its key."""
@@ -243,22 +246,12 @@ class Batch:
         do.limits.run(connection, list(self._limits.values()))
         do.limit_buckets.run(connection, sorted(self._limit_rows, key=itemgetter(0, 1, 2)))
         do.transitions.run(connection, self._transitions)
-        do.use.run(connection, [(*place, count, self._tokens[place]) for place, count in sorted(self._requests.items())])
+        do.use.run(connection, [(*place, count, self._tokens[place]) for place, count in sorted(self._counts.asked().items())])
 
     def _state_row(self, number: int) -> tuple[Any, ...]:
-        known, seen = self._known[number], self._shown[number]
-        latency, said = codec.microseconds(seen.latency_ms), codec.clean(seen.request_id)
+        known = self._known[number]
         *folded, flapping = codec.state_row(known.state)
-        return (
-            number,
-            *folded,
-            known.answer_id,
-            latency,
-            said,
-            seen.retry_after,
-            codec.hit_text(seen.hit),
-            flapping,
-        )
+        return (number, *folded, known.answer_id, *self._shown[number], flapping)
 
     def adopt(self) -> None:
         """Remember what is committed."""
@@ -269,4 +262,4 @@ class Batch:
             memory.answers.clear()
             memory.day = self._day
         memory.answers.update(self._answers)
-        memory.spend(self._requests, self._tokens)
+        memory.spend(self._counts.asked(), self._tokens)

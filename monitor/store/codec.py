@@ -46,7 +46,10 @@ def whole(value: float | None) -> int | None:
 
 def microseconds(milliseconds: float | None) -> int | None:
     """Milliseconds with a fraction, as whole microseconds."""
-    return whole(milliseconds * 1000 + 0.5) if milliseconds is not None else None
+    if milliseconds is None:
+        return None
+    value = milliseconds * 1000 + 0.5
+    return int(value) if -_MAX_INT < value < _MAX_INT else None
 
 
 def milliseconds(microseconds: float | None) -> float | None:
@@ -154,16 +157,22 @@ STATE_COLUMNS = ("health", "since", "failure", "recent", "last_kind", "last_at",
 
 def state_row(state: HealthState) -> tuple[Any, ...]:
     """In the order of `STATE_COLUMNS`."""
+    last_at = at_ms(state.last_at)
     return (
         state.health.value,
         at_ms(state.since),
         state.failure.value if state.failure else None,
-        "".join("1" if ok else "0" for ok in state.recent),
+        _marks(state.recent),
         state.last_kind.value if state.last_kind else None,
-        at_ms(state.last_at),
-        at_ms(state.last_ok_at),
+        last_at,
+        last_at if state.last_ok_at is state.last_at else at_ms(state.last_ok_at),
         int(state.flapping),
     )
+
+
+@lru_cache(maxsize=4096)
+def _marks(recent: tuple[bool, ...]) -> str:
+    return "".join("1" if ok else "0" for ok in recent)
 
 
 def state_of(row: Sequence[Any]) -> HealthState:

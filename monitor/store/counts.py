@@ -2,9 +2,10 @@
 
 import json
 import time
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Collection, Iterable
 from datetime import datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine
@@ -14,7 +15,7 @@ from monitor.domain.taxonomy import FailureKind
 from monitor.domain.timeline import to_ms
 from monitor.store import dialect, meta
 from monitor.store.engine import breathe, writing
-from monitor.store.sketch import LONG, ONE, bin_of, compact, merge
+from monitor.store.sketch import LONG, ONE, bin_of, compact, shortened
 from monitor.store.tables import DAY, FLEET, HOUR, MINUTE, QUARTER, buckets, failures
 
 OPEN = 35 * DAY
@@ -24,58 +25,76 @@ is tells the `now` with which it is recorded: an import of old history, which br
 """
 Place = tuple[int, int, int]
 """Start, project and probe of a bucket."""
+Named = tuple[int, int, str]
+"""Start, project and kind of failure."""
 Gain = tuple[int, int, int, bytes]
 """What a bucket gains: ok, failed, inconclusive, and the sketch of their latencies."""
 
-_GAINS = {Verdict.OK: (1, 0, 0), Verdict.FAILED: (0, 1, 0), Verdict.INCONCLUSIVE: (0, 0, 1)}
-_NOTHING: Gain = (0, 0, 0, b"")
+_PLACE_OF = {Verdict.OK: 0, Verdict.FAILED: 1, Verdict.INCONCLUSIVE: 2}
 
 
 class Counts:
-    """The gains of one batch, by minute; each observation counts for its project and for the fleet."""
+    """The gains of one batch, by minute; each observation counts for its project, and in what is read for the fleet too."""
 
     def __init__(self) -> None:
-        self._cells: dict[Place, Gain] = {}
-        self._failures: dict[tuple[int, int, str], int] = {}
+        self._cells: dict[Place, list[Any]] = {}
+        """Ok, failed, inconclusive, and the sketches of single latencies."""
+        self._failures: dict[Named, int] = {}
 
     def add(
         self, project_id: int, probe: int, at: int, verdict: Verdict, failure: FailureKind | None, latency_ms: float | None
     ) -> None:
         """Count one observation."""
         start = at - at % MINUTE
-        gain = (*_GAINS[verdict], ONE[bin_of(latency_ms)] if latency_ms is not None else b"")
-        for owner in (project_id, FLEET) if project_id != FLEET else (FLEET,):
-            _gain(self._cells, (start, owner, probe), gain)
-            if failure is not None:
-                name = (start, owner, failure.value)
-                self._failures[name] = self._failures.get(name, 0) + 1
+        cell = self._cells.get((start, project_id, probe))
+        if cell is None:
+            cell = self._cells[start, project_id, probe] = [0, 0, 0, []]
+        cell[_PLACE_OF[verdict]] += 1
+        if latency_ms is not None:
+            cell[3].append(ONE[bin_of(latency_ms)])
+        if failure is not None:
+            name = (start, project_id, failure.value)
+            self._failures[name] = self._failures.get(name, 0) + 1
 
     def __bool__(self) -> bool:
         return bool(self._cells)
 
-    def cells(self, grain: int) -> dict[Place, Gain]:
-        """Gains at this width."""
-        if grain == MINUTE:
-            return self._cells
-        found: dict[Place, Gain] = {}
-        for (minute, project_id, probe), gain in self._cells.items():
-            _gain(found, (minute - minute % grain, project_id, probe), gain)
+    def asked(self) -> Counter[Place]:
+        """How many questions were answered after some time, by project, day and probe; the fleet's own are nobody's."""
+        found: Counter[Place] = Counter()
+        for (start, project_id, probe), cell in self._cells.items():
+            if project_id != FLEET and cell[3]:
+                found[project_id, start - start % DAY, probe] += len(cell[3])
         return found
 
-    def failures(self, grain: int) -> dict[tuple[int, int, str], int]:
-        """Failures at this width."""
-        found: dict[tuple[int, int, str], int] = {}
-        for (minute, project_id, failure), count in self._failures.items():
-            place = (minute - minute % grain, project_id, failure)
-            found[place] = found.get(place, 0) + count
+    def cells(self) -> dict[Place, Gain]:
+        """Gains by the minute, of the projects and the fleet."""
+        own = {
+            place: (ok, failed, other, shortened(b"".join(sketches)))
+            for place, (ok, failed, other, sketches) in self._cells.items()
+        }
+        return own | _summed(((start, FLEET, probe), gain) for (start, _, probe), gain in own.items())
+
+    def failures(self) -> dict[Named, int]:
+        """Failures by the minute, of the projects and the fleet."""
+        found = dict(self._failures)
+        for (start, project_id, failure), count in self._failures.items():
+            if project_id != FLEET:
+                found[start, FLEET, failure] = found.get((start, FLEET, failure), 0) + count
         return found
 
 
-def _gain(cells: dict[Place, Gain], place: Place, gain: Gain) -> None:
-    held = cells.get(place)
-    if held is not None:
-        gain = (held[0] + gain[0], held[1] + gain[1], held[2] + gain[2], held[3] + gain[3])
-    cells[place] = gain
+def _summed(gains: Iterable[tuple[Place, Gain]]) -> dict[Place, Gain]:
+    """One gain for each place, its sketch no longer than it needs to be."""
+    alike: dict[Place, list[Gain]] = {}
+    for place, gain in gains:
+        alike.setdefault(place, []).append(gain)
+    return {place: some[0] if len(some) == 1 else _sum(some) for place, some in alike.items()}
+
+
+def _sum(gains: Iterable[Gain]) -> Gain:
+    ok, failed, inconclusive, sketches = zip(*gains, strict=True)
+    return sum(ok), sum(failed), sum(inconclusive), shortened(b"".join(sketches))
 
 
 class _Statements(NamedTuple):
@@ -96,27 +115,47 @@ class CountsWriter:
             )
             for grain in buckets
         }
+        self._grown: dict[int, dict[Place, int]] = {grain: {} for grain in buckets}
+        """How many bytes were joined to the sketch of each bucket, since it was last looked at."""
 
     def write(self, connection: Connection, counts: Counts) -> None:
         """Add them, in the order of the tables' keys: neighbours share pages, and two who write at once do not wait in a circle."""
         if not counts:
             return
-        for grain, statements in self._statements.items():
-            cells = sorted(counts.cells(grain).items())
-            statements.cells.run(
-                connection,
-                [
-                    (*place, ok, failed, inconclusive, merge(None, gained) or None)
-                    for place, (ok, failed, inconclusive, gained) in cells
-                ],
+        cells, failed = counts.cells(), counts.failures()
+        for grain, statements in self._statements.items():  # each holds whole ones of the grain before it
+            cells = _summed(
+                ((start - start % grain, project_id, probe), gain) for (start, project_id, probe), gain in cells.items()
             )
+            ordered = sorted(cells.items())
+            statements.cells.run(connection, [(*place, *gain[:3], gain[3] or None) for place, gain in ordered])
             # The rows just written are ours until the commit: nobody else can join to a sketch while it is made shorter.
-            long = _long_sketches(connection, buckets[grain].name, [place for place, _ in cells])
+            long = _long_sketches(connection, buckets[grain].name, self._grown_long(grain, ordered))
             statements.compact.run(connection, [(compact(held), *place) for place, held in long])
-            statements.failures.run(connection, [(*place, count) for place, count in sorted(counts.failures(grain).items())])
+            rows: Counter[Named] = Counter()
+            for (start, project_id, failure), count in failed.items():
+                rows[start - start % grain, project_id, failure] += count
+            statements.failures.run(connection, [(*place, count) for place, count in sorted(rows.items())])
+
+    def _grown_long(self, grain: int, gains: Iterable[tuple[Place, Gain]]) -> list[Place]:
+        """Those of these buckets to whose sketches much was joined since they were looked at."""
+        grown = self._grown[grain]
+        if len(grown) > _MOST_GROWN:
+            grown.clear()
+        long = []
+        for place, gain in gains:
+            grown[place] = size = grown.get(place, 0) + len(gain[3])
+            if size > _TOO_LONG:
+                long.append(place)
+                del grown[place]
+        return long
 
 
 _KEY = ("start", "project_id", "probe")
+_TOO_LONG = 4 * LONG
+"""Bytes; a bucket's sketch that grew by more is made shorter at once, and not first when its time is over."""
+_MOST_GROWN = 50_000
+"""Buckets of one width that are followed; then all are forgotten, and followed from where they are."""
 _CLOSED = "sketches_closed"
 _AT_ONCE = 1_000
 """Buckets whose sketches are made shorter in one transaction, some 50 ms."""
@@ -159,8 +198,10 @@ def _close_some(engine: Engine, grain: int, until: int) -> tuple[int, bool]:
     return len(rows), len(rows) == _AT_ONCE
 
 
-def _long_sketches(connection: Connection, table: str, places: Iterable[Place]) -> list[tuple[Place, bytes]]:
+def _long_sketches(connection: Connection, table: str, places: Collection[Place]) -> list[tuple[Place, bytes]]:
     """Those of these buckets whose sketches have grown beyond what is read fast, in the order of their places."""
+    if not places:
+        return []
     values = ",".join([f"({start},{project_id},{probe})" for start, project_id, probe in places])  # numbers: nothing to escape
     rows = connection.exec_driver_sql(
         f"WITH wanted(start, project_id, probe) AS (VALUES {values}) "  # noqa: S608

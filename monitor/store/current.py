@@ -247,12 +247,17 @@ class _Reading:
 
 def well(now: datetime) -> sa.Case[int]:
     """1 where a target is healthy, not suspect, and its answer as new as `fresh_health` asks; else 0."""
-    t, s = tables.targets.c, tables.target_states.c
-    age = sa.func.abs(sa.literal(to_us(now), Int) - s.last_at * 1000)
-    allowed = t.interval * sa.literal(round(HealthPolicy().stale_after * 1000), Int)
-    fresh = sa.or_(age <= sa.literal(STALE_AT_LEAST // timedelta(microseconds=1), Int), age <= allowed)
-    healthy = sa.and_(s.health == Health.HEALTHY.value, s.failure.is_(None), s.recent.not_like("%0"))
-    return sa.case((sa.and_(healthy, fresh), 1), else_=0)
+    t, s, at = tables.targets.c, tables.target_states.c, to_us(now)
+    allowed = t.interval * sa.literal(round(HealthPolicy().stale_after * 1000), Int) // 1000
+    least = sa.literal(STALE_AT_LEAST // timedelta(milliseconds=1), Int)
+    # Neither older nor from further ahead than that: in whole milliseconds, as answers are kept.
+    first, last = sa.literal(-(-at // 1000), Int), sa.literal(at // 1000, Int)
+    fresh = (
+        sa.or_(s.last_at >= first - least, s.last_at >= first - allowed),
+        sa.or_(s.last_at <= last + least, s.last_at <= last + allowed),
+    )
+    # The last check that told anything failed for some kind of reason, or for none.
+    return sa.case((sa.and_(s.health == Health.HEALTHY.value, s.failure.is_(None), s.last_kind.is_(None), *fresh), 1), else_=0)
 
 
 def _answers(connection: Connection, readings: Iterable[_Reading]) -> dict[int, Row[Any]]:

@@ -1,18 +1,17 @@
 """How the projects stand now, folded from one row a target.
 
-Most targets are simply well. Those the database sums up, one row for each project and probe; only the others are read one by
-one, and of them only the one that decides a project's health in full.
+Most projects are simply well. Those the database sums up, one row for each; of the others it gives a row for each probe, and only
+what is not well is read one by one, and of that only the check that decides a project's health in full.
 """
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from monitor.domain.health import (
     Health,
@@ -48,16 +47,10 @@ def project(engine: Engine, name: str, now: datetime) -> ProjectStatus | None:
 def _projects(engine: Engine, now: datetime, name: str | None) -> list[ProjectStatus]:
     with reading(engine) as connection:
         rows = connection.execute(_of(_PROJECTS, tables.projects.c.id, name)).all()
-        checks: dict[int, _Checks] = defaultdict(_Checks)
-        for project_id, *sums in connection.execute(_of(_summed(now), tables.targets.c.project_id, name)).all():
-            checks[project_id].add(*sums)
-        for project_id, *notable in connection.execute(_of(_not_well(now), tables.targets.c.project_id, name)):
-            checks[project_id].notable.append(_Notable(now, *notable))
-        kinds: dict[int, list[str]] = defaultdict(list)
-        for project_id, kind in connection.execute(_of(_PRESENT_KINDS, tables.keys.c.project_id, name)):
-            kinds[project_id].append(kind)
-        found = [(row, checks[row.id], *checks[row.id].health()) for row in rows]
-        worst = {row.id: one.id for row, mine, _, health in found if (one := mine.worst(health))}
+        checks = {row[0]: _Checks(*row[1:]) for row in connection.execute(_of(_all_summed(now), tables.targets.c.project_id, name))}
+        _look_closer(connection, {number: mine for number, mine in checks.items() if not mine.all_well}, now)
+        found = [(row, mine, *mine.health()) for row in rows for mine in (checks.get(row.id, _NOTHING),)]
+        worst = {row.id: one.id for row, mine, _, health in found if mine.notable and (one := mine.worst(health))}
         told = statuses(connection, worst.values(), now)
         loose = set(connection.execute(_of(_USABLE_THOUGH_DENIED, tables.targets.c.project_id, name)).scalars())
     made = []
@@ -78,14 +71,29 @@ def _projects(engine: Engine, now: datetime, name: str | None) -> list[ProjectSt
                 health=health.health,
                 since=health.since,
                 lamps=lanes,
-                worst=told.get(worst.get(row.id, 0)),
-                keys=len(kinds[row.id]),
+                worst=told[worst[row.id]] if row.id in worst else None,
+                keys=row.keys,
                 targets=mine.count,
                 last_at=codec.moment(mine.last_at),
-                findings=_findings(known.project_id, kinds[row.id], loose=row.id in loose),
+                findings=_findings(known.project_id, row.kinds, loose=row.id in loose),
             )
         )
     return sorted(made, key=lambda status: (-status.health.rank, status.name))
+
+
+_AT_ONCE = 5_000
+"""Projects that are asked for in one statement."""
+
+
+def _look_closer(connection: Connection, checks: Mapping[int, "_Checks"], now: datetime) -> None:
+    """Read of these projects what is well of each probe, and what is not."""
+    numbers = sorted(checks)
+    for first in range(0, len(numbers), _AT_ONCE):
+        here = tables.targets.c.project_id.in_(numbers[first : first + _AT_ONCE])
+        for project_id, probe, since in connection.execute(_well_of_probes(now).where(here)):
+            checks[project_id].well.append((probe, since))
+        for project_id, *notable in connection.execute(_not_well(now).where(here)):
+            checks[project_id].notable.append(_Notable(now, *notable))
 
 
 # --- the fold ------------------------------------------------------------------------------------------------------------
@@ -94,22 +102,16 @@ def _projects(engine: Engine, now: datetime, name: str | None) -> list[ProjectSt
 class _Checks:
     """The checks of one project: those that are simply well in sums, the others one by one."""
 
-    __slots__ = ("count", "last_at", "notable", "well")
+    __slots__ = ("all_well", "count", "last_at", "notable", "well")
 
-    def __init__(self) -> None:
-        self.count = 0
-        self.last_at: int | None = None
-        self.well: list[tuple[int, int | None]] = []
+    def __init__(self, count: int, well: int, last_at: int | None, *since: int | None) -> None:
+        self.count, self.last_at = count, last_at
+        self.all_well = well == 1
+        self.well: _Well = []
         """Probes, and since when the last of their targets is well."""
+        if self.all_well:
+            self.well = [(probe, at) for probe, at in zip(_PROBES, since, strict=True) if at is not None]
         self.notable: list[_Notable] = []
-
-    def add(self, probe: int, count: int, well: int, since: int | None, last_at: int | None) -> None:
-        """Take in the sums of one probe."""
-        self.count += count
-        if last_at is not None and (self.last_at is None or last_at > self.last_at):
-            self.last_at = last_at
-        if well:
-            self.well.append((probe, since))
 
     def health(self) -> tuple[dict[Lane, LaneState], LaneState]:
         """The lamps, and the worst of them."""
@@ -132,16 +134,36 @@ class _Checks:
         )
 
 
+_Well = list[tuple[int, int | None]]
+_PROBES = tuple(number for kind, number in PROBES.items() if kind is not ProbeKind.CONTROL)
+_NOTHING = _Checks(0, 1, None, *(None for _ in _PROBES))
+"""Of a project that nothing is asked of."""
+
+
 class _Notable:
     """A target that is ill, suspect, late, paused or not yet answered."""
 
     __slots__ = ("brief", "id", "suspect")
 
-    def __init__(self, now: datetime, number: int, probe: int, interval: int, *state: Any) -> None:
-        known = codec.state_of(state) if state[0] else HealthState()
-        health = fresh_health(known, timedelta(milliseconds=interval), now)
+    def __init__(
+        self,
+        now: datetime,
+        number: int,
+        probe: int,
+        interval: int,
+        health: str | None,
+        since: int | None,
+        failure: str | None,
+        recent: str | None,
+        last_at: int | None,
+    ) -> None:
+        known = HealthState()
+        if health is not None:
+            said = (recent[-1] == "1",) if recent else ()  # the last check alone makes a suspect
+            known = HealthState(Health(health), codec.moment(since), codec.kind_of(failure), said, last_at=codec.moment(last_at))
+        fresh = fresh_health(known, timedelta(milliseconds=interval), now)
         self.id = number
-        self.brief = TargetHealth(probe_of(probe), health, known.failure, known.since)
+        self.brief = TargetHealth(probe_of(probe), fresh, known.failure, known.since)
         self.suspect = known.suspect
 
 
@@ -158,9 +180,19 @@ def _briefs(well: Iterable[tuple[int, int | None]]) -> Iterator[TargetHealth]:
 
 # --- the questions -------------------------------------------------------------------------------------------------------
 
-_PROJECTS = sa.select(tables.projects.c.id, tables.projects.c.name, tables.projects.c.facts).where(tables.projects.c.active == 1)
-_PRESENT_KINDS = sa.select(tables.keys.c.project_id, tables.keys.c.kind).where(
-    tables.keys.c.active == 1, tables.keys.c.replaced_at.is_(None)
+_PRESENT = sa.and_(tables.keys.c.project_id == tables.projects.c.id, tables.keys.c.active == 1, tables.keys.c.replaced_at.is_(None))
+_PROJECTS = (
+    sa.select(
+        tables.projects.c.id,
+        tables.projects.c.name,
+        tables.projects.c.facts,
+        sa.func.count(tables.keys.c.id).label("keys"),
+        sa.func.aggregate_strings(tables.keys.c.kind, " ").label("kinds"),
+    )
+    .select_from(tables.projects)
+    .outerjoin(tables.keys, _PRESENT)
+    .where(tables.projects.c.active == 1)
+    .group_by(tables.projects.c.id)
 )
 _USABLE_THOUGH_DENIED = (
     sa.select(tables.targets.c.project_id)
@@ -188,25 +220,35 @@ def _active(*columns: Any) -> sa.Select[Any]:
     return states.where(t.active == 1, t.project_id != FLEET)
 
 
-def _summed(now: datetime) -> sa.Select[Any]:
-    """For each project and probe: how many targets, how many of them well, since when the last of those, the newest answer."""
-    t, s, is_well = tables.targets.c, tables.target_states.c, well(now)
-    columns = (sa.func.count(), sa.func.sum(is_well), sa.func.max(sa.case((is_well == 1, s.since))), sa.func.max(s.last_at))
-    return _active(t.project_id, t.probe, *columns).group_by(t.project_id, t.probe)
+def _all_summed(now: datetime) -> sa.Select[Any]:
+    """For each project: how many targets, 1 where all are well, the newest answer, and when the last of each probe's began."""
+    t, s = tables.targets.c, tables.target_states.c
+    since = (sa.func.max(sa.case((t.probe == probe, s.since))) for probe in _PROBES)
+    return _active(t.project_id, sa.func.count(), sa.func.min(well(now)), sa.func.max(s.last_at), *since).group_by(t.project_id)
+
+
+def _well_of_probes(now: datetime) -> sa.Select[Any]:
+    """For each project and probe that has any target that is well: since when the last of those is."""
+    t, s = tables.targets.c, tables.target_states.c
+    return _active(t.project_id, t.probe, sa.func.max(s.since)).where(well(now) == 1).group_by(t.project_id, t.probe)
 
 
 def _not_well(now: datetime) -> sa.Select[Any]:
     t, s = tables.targets.c, tables.target_states.c
-    state = (s[name] for name in codec.STATE_COLUMNS)
+    state = (s.health, s.since, s.failure, s.recent, s.last_at)
     return _active(t.project_id, t.id, t.probe, t.interval, *state).where(well(now) == 0).order_by(t.id)
 
 
 _KIND_FINDINGS = {KeyKind.USER_LEGACY.value: "key_legacy", KeyKind.USER_UNSCOPED.value: "key_unscoped"}
 
 
-def _findings(project_id: str | None, kinds: Iterable[str], *, loose: bool) -> tuple[str, ...]:
-    found = ["denied_model_usable"] if loose else []
-    found += sorted({_KIND_FINDINGS[kind] for kind in kinds if kind in _KIND_FINDINGS})
-    if project_id is None:
-        found.append("no_project_id")
-    return tuple(found)
+@lru_cache(maxsize=64)
+def _kind_findings(kinds: str) -> tuple[str, ...]:
+    return tuple(sorted({_KIND_FINDINGS[kind] for kind in kinds.split() if kind in _KIND_FINDINGS}))
+
+
+def _findings(project_id: str | None, kinds: str | None, *, loose: bool) -> tuple[str, ...]:
+    found = _kind_findings(kinds or "")
+    if loose:
+        found = ("denied_model_usable", *found)
+    return found if project_id is not None else (*found, "no_project_id")

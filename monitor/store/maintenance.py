@@ -15,7 +15,7 @@ import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Select, Table
 
 from monitor.domain.timeline import to_ms
-from monitor.store import counts, grains, limits, meta, migrate, packs, partitions, tables
+from monitor.store import counts, grains, limits, meta, migrate, packs, partitions, statistics, tables
 from monitor.store.engine import Problem, StoreError, breathe, explain, reading, shown, sqlite_path, writing
 from monitor.store.tables import DAY, FLEET, HOUR, MINUTE, QUARTER
 
@@ -232,7 +232,8 @@ _PRUNED = "pruned_before"
 
 def prune(engine: Engine, now: datetime, policy: RetentionPolicy, slices: int = 100) -> Pruned:
     """Pack the good answers of hours that are over, shorten what is kept of their latencies, and forget what is older than
-    `policy`: at most `slices` short transactions of it, between which others write. Transitions and days stay for ever.
+    `policy`: at most `slices` short transactions of it, between which others write. Transitions and days stay for ever. When
+    nothing old is left, look at what there is, so that queries go on being planned well.
     """
     before = _horizons(now, policy)
     with writing(engine) as connection:
@@ -244,6 +245,8 @@ def prune(engine: Engine, now: datetime, policy: RetentionPolicy, slices: int = 
     slices = counts.close(engine, now, slices)
     slices = limits.thin(engine, before["hours"], before["quarters"], slices)
     others, slices = _forget(engine, _old(engine, before), slices)
+    if slices > 0:
+        statistics.refresh(engine, now)
     return Pruned(good + others, finished=slices > 0)
 
 

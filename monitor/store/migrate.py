@@ -7,7 +7,7 @@ from sqlalchemy import Connection, Engine
 
 from monitor.store.engine import Problem, StoreError, explained, reading, shown
 
-REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008")
+REVISIONS = ("0001", "0002", "0003", "0004", "0005", "0006", "0007", "0008", "0009")
 """Every schema there ever was, oldest first: known here so that a start without anything to do need not import Alembic (0.8 s)."""
 
 FOLDER = Path(__file__).parent / "migrations"

@@ -10,7 +10,7 @@ from bisect import bisect_right
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from math import log
-from struct import Struct
+from struct import Struct, unpack
 
 GAMMA = 1.04
 """Each bin is 4 % wider than the one before: its middle is at most 1.96 % from anything in it."""
@@ -55,10 +55,9 @@ def sketch(latencies_ms: Iterable[float]) -> bytes:
     return _pack(Counter(map(bin_of, latencies_ms)))
 
 
-def merge(held: bytes | None, gained: bytes) -> bytes:
-    """The sketch of both."""
-    joined = held + gained if held else gained
-    return joined if len(joined) <= LONG else compact(joined)
+def shortened(data: bytes) -> bytes:
+    """The same sketch, made compact where it is long."""
+    return data if len(data) <= LONG else compact(data)
 
 
 def compact(data: bytes) -> bytes:
@@ -66,46 +65,62 @@ def compact(data: bytes) -> bytes:
     return _pack(_counts(data))
 
 
-def _counts(data: bytes) -> Counter[int]:
-    counts: Counter[int] = Counter()
+def _counts(data: bytes) -> dict[int, int]:
+    entries = unpack(f"<{len(data) // 2}H", data)
+    counts: dict[int, int] = {}
+    loose: list[int] = []
     place = 0
-    while place < len(data):
-        (entry,) = _ENTRY.unpack_from(data, place)
-        place += 2
-        index, code = entry & 0x1FF, entry >> 9
-        if code != _BLOCK:
-            counts[index] += COUNTS[code]
-            continue
-        (shape,) = _ENTRY.unpack_from(data, place)
-        first, width = shape & 0x1FF, (shape >> 9) + 1
-        end = place + 2 + _even(index * width)
-        bits, mask = int.from_bytes(data[place + 2 : end], "little"), (1 << width) - 1
-        for number in range(first, first + index):
-            if count := bits & mask:
-                counts[number] += count
+    for mark in [number for number, entry in enumerate(entries) if entry >= _BLOCK << 9]:
+        if mark < place:
+            continue  # within a block, where it says something else
+        loose += entries[place:mark]
+        bins, first, width = entries[mark] & 0x1FF, entries[mark + 1] & 0x1FF, (entries[mark + 1] >> 9) + 1
+        place = mark + 2 + _even(bins * width) // 2
+        bits, most = int.from_bytes(data[2 * mark + 4 : 2 * place], "little"), (1 << width) - 1
+        for index in range(first, first + bins):
+            if count := bits & most:
+                counts[index] = counts.get(index, 0) + count
             bits >>= width
-        place = end
+    for entry, times in Counter((*loose, *entries[place:])).items():
+        index = entry & 0x1FF
+        counts[index] = counts.get(index, 0) + times * COUNTS[entry >> 9]
     return counts
 
 
 def _pack(counts: Mapping[int, int]) -> bytes:
     """As entries, or as a block and entries, whichever is shorter."""
-    loose = _entries(counts)
     if len(counts) < _WORTH_A_BLOCK:
-        return loose
+        return _entries(counts)
     first, last = _run(sorted(counts))
     run = [counts.get(index, 0) for index in range(first, last + 1)]
-    width = min(range(1, 9), key=lambda bits: _even(len(run) * bits) + 2 * sum(count >= 1 << bits for count in run))
+    width = _width(run)
     most = (1 << width) - 1
     bits = 0
     for count in reversed(run):
-        bits = bits << width | min(count, most)
-    rest = {index: count - (min(count, most) if first <= index <= last else 0) for index, count in counts.items()}
+        bits = bits << width | (min(most, count))
+    rest = {index: count - most for index, count in enumerate(run, first) if count > most}
+    if len(counts) > len(run) - run.count(0):
+        rest |= {index: count for index, count in counts.items() if not first <= index <= last}
     head = _ENTRY.pack(_BLOCK << 9 | len(run)) + _ENTRY.pack((width - 1) << 9 | first)
-    dense = (
-        head + bits.to_bytes(_even(len(run) * width), "little") + _entries({index: left for index, left in rest.items() if left})
-    )
+    dense = head + bits.to_bytes(_even(len(run) * width), "little") + _entries(rest)
+    if len(dense) < 2 * len(counts):
+        return dense  # there are no fewer entries than bins
+    loose = _entries(counts)
     return dense if len(dense) < len(loose) else loose
+
+
+def _width(run: Sequence[int]) -> int:
+    """How many bits for each count take the least room, with the entries for what they cannot say."""
+    longer = [0] * 9
+    for count in run:
+        longer[min(8, count.bit_length())] += 1
+    best, least = 8, _even(8 * len(run)) + 2 * sum(count > 255 for count in run)
+    above = 0
+    for width in range(7, 0, -1):
+        above += longer[width + 1]
+        if (size := _even(width * len(run)) + 2 * above) < least:
+            best, least = width, size
+    return best
 
 
 _WORTH_A_BLOCK = 4

@@ -101,6 +101,7 @@ targets = _plain(
     Column("active", Int, nullable=False),
     Column("first_seen", Int, nullable=False),
     sa.UniqueConstraint("project_id", "probe", "key", "model", "host"),
+    Index("ix_targets_project", "project_id", "active", "probe", "interval"),
 )
 """Absent parts are empty, and project 0, because NULLs would not be unique."""
 
@@ -161,7 +162,7 @@ packs = _clustered(
 )
 """The good answers of a target in an hour that is over, as `packing` writes them: a tenth of the bytes of rows."""
 
-target_states = _clustered(
+target_states = _plain(
     "target_states",
     _key("target_id"),
     Column("health", Words, nullable=False),

@@ -1,18 +1,29 @@
-"""Stores of fleets with history, filled through the real write path."""
+"""Stores of fleets with history.
 
+Yesterday and today are recorded by the real write path and pruned by the real retention. The days before repeat what these left of
+yesterday, row by row with the time moved, each table for as long as retention keeps it: a fleet that has always been watched.
+"""
+
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from datetime import datetime, timedelta
+from pathlib import Path
+
+import sqlalchemy as sa
+from sqlalchemy import Engine
 
 from monitor.config.settings import Retention
 from monitor.domain.inventory import ApiKey, Check, Inventory, KeyKind, ProbeKind, Project, Target
 from monitor.domain.observation import Observation, RateLimitSnapshot, Verdict
 from monitor.domain.taxonomy import FailureKind
-from monitor.store import maintenance
-from monitor.store.engine import open_engine
+from monitor.domain.timeline import floor, to_ms
+from monitor.store import maintenance, statistics, tables
+from monitor.store.engine import open_engine, reading, writing
 from monitor.store.migrate import REVISIONS, migrate
 from monitor.store.queries import Heartbeat
 from monitor.store.record import Writer
+from monitor.store.tables import DAY, HOUR, MINUTE, QUARTER
 from tests.conftest import ROOT
 
 MODELS = ("gpt-4o", "gpt-4o-mini", "gpt-4.1", "o4-mini", "gpt-5")
@@ -20,7 +31,9 @@ LIMITS = (
     RateLimitSnapshot("requests", 10_000, 9_120, 0.36, 60.0),
     RateLimitSnapshot("tokens", 2_000_000, 1_240_000, 22.8, 60.0),
 )
-NOTE = "history: one check of each probe a project, daily before the last week, hourly in it, each 15 min in the last day; then all"
+NOTE = "recorded: three checks a project, hourly, each 15 min in the last day; then all. Days before repeat what is left of one"
+_ONE_IN = 100
+"""Of two thousand projects, twenty are broken at any time."""
 CACHE = ROOT / "data" / "bench"
 """Where large stores are kept between runs."""
 
@@ -40,13 +53,14 @@ def fleet(projects: int) -> Inventory:
 
 
 def answers(checks: Sequence[Check], at: datetime, ill: int | None = None) -> list[Observation]:
-    """One answer of every check within a minute after `at`. One project in twenty comes and goes; `ill` says whose turn it is."""
-    turn = (at.hour // 3 + at.day) % 20 if ill is None else ill
+    """One answer of every check within a minute after `at`. One project in a hundred comes and goes; `ill` says
+    whose turn it is."""
+    turn = (at.hour // 3 + at.day) % _ONE_IN if ill is None else ill
     found = []
     for place, check in enumerate(checks):
         target = check.target
         said = {}
-        if int((target.project or "0")[-4:]) % 20 == turn:
+        if int((target.project or "0")[-4:]) % _ONE_IN == turn:
             if target.probe is ProbeKind.AUTH and turn % 2:
                 said = {
                     "failure": FailureKind.AUTH_INVALID_KEY,
@@ -64,45 +78,95 @@ def answers(checks: Sequence[Check], at: datetime, ill: int | None = None) -> li
 
 
 def moments(now: datetime, since: datetime) -> Iterator[datetime]:
-    """When something is asked: so that every bucket that is kept holds something."""
+    """When something is asked."""
     at = since
     while at < now - timedelta(minutes=2):
         yield at
-        left = now - at
-        daily, hourly = timedelta(days=8), timedelta(days=1)
-        at += timedelta(days=1) if left > daily else timedelta(hours=1) if left > hourly else timedelta(minutes=15)
+        at += timedelta(hours=1) if now - at > timedelta(days=1, hours=12) else timedelta(minutes=15)
 
 
 def fill(url: str, now: datetime, projects: int, days: int) -> Writer:
-    """A migrated store of that many projects and days, pruned, or one that was made before brought up to now; gives its writer."""
+    """A migrated store of that many projects and days, of none with the newest answers alone; gives its writer."""
     known = fleet(projects)
     some = [check for check in known.checks if check.target.model in (None, MODELS[0])]
     engine = open_engine(url)
     migrate(engine)
     writer = Writer(engine)
     writer.sync_inventory(known, now - timedelta(days=days))
-    newest = max((state.last_at for state in writer.states().values() if state.last_at), default=None)
-    for at in moments(now, newest.replace(second=0, microsecond=0) if newest else now - timedelta(days=days)):
+    yesterday = floor(now, timedelta(days=1)) - timedelta(days=1)
+    for at in moments(now, yesterday) if days else ():
         writer.record(answers(some, at), at)
     for minutes in (2, 1):  # twice, so that health is as sure as it gets
         writer.record(answers(known.checks, now - timedelta(minutes=minutes), ill=3), now)
     while not maintenance.prune(engine, now, Retention(), slices=10_000).finished:
         pass
+    repeat(engine, now, 1, days)
     beat(writer, now)
     return writer
 
 
-def kept(now: datetime, projects: int, days: int) -> tuple[str, float]:
-    """The URL of such a store, made once and gone on with ever after, and how many seconds that took. Thirteen months of two
-    thousand projects take some six minutes the first time, and two gigabytes; a run within the next days takes seconds.
+def repeat(engine: Engine, now: datetime, first: int, last: int) -> None:
+    """Give the days that began so many before yesterday (`last` not included) what is left of yesterday."""
+    yesterday, keep = to_ms(now) // DAY * DAY - DAY, Retention()
+    kept = {MINUTE: keep.minutes, QUARTER: keep.quarters, HOUR: keep.hours, DAY: timedelta(days=last)}
+    some = [
+        *((table, "start", kept[grain]) for grain, table in (*tables.buckets.items(), *tables.failures.items())),
+        (tables.packs, "start", keep.observations),
+        (tables.observations, "at", keep.failures),
+        (tables.limit_buckets, "start", keep.hours),
+        (tables.probe_use, "day", timedelta(days=last)),
+        (tables.transitions, "at", timedelta(days=last)),
+    ]
+    for table, column, length in some:
+        time_ = table.c[column]
+        days = sa.select(sa.literal(min(last, length.days) - 1).label("back")).cte("days", recursive=True)
+        days = days.union_all(sa.select(days.c.back - 1).where(days.c.back > first))
+        copied = [column.name for column in table.columns if column.name != "id"]
+        moved = [time_ - days.c.back * DAY if name == column else table.c[name] for name in copied]
+        query = (
+            sa.select(*moved)
+            .join_from(table, days, sa.true())
+            .where(time_ >= yesterday, time_ < yesterday + DAY, days.c.back >= first)
+        )
+        if table is tables.observations:
+            query = query.where(tables.NOTABLE)
+        if table is tables.limit_buckets:  # by the hour, once a week is over
+            query = query.where(sa.or_(days.c.back < keep.quarters.days, time_ % HOUR == 0))
+        # As the tables lie: those that begin with the time day by day, the others one series after the other.
+        order = [-days.c.back, *table.primary_key] if time_ is next(iter(table.primary_key)) else [*table.primary_key, -days.c.back]
+        with writing(engine) as connection:
+            connection.execute(sa.insert(table).from_select(copied, query.order_by(*order)))
+    statistics.refresh(engine, now + timedelta(days=1))  # as the hourly maintenance does
+
+
+def kept(now: datetime, projects: int, days: int, before: tuple[int, Path] | None = None) -> tuple[Path, float]:
+    """Where such a store is, new or made within the last hour, and how many seconds it took. `before` is one of fewer days to
+    make it from.
     """
     CACHE.mkdir(parents=True, exist_ok=True)
     path = CACHE / f"{REVISIONS[-1]}-{projects}x{days}.db"
-    if path.exists() and time.time() - path.stat().st_mtime > 7 * 86_400:
-        path.unlink()  # too much would be missing in the middle
+    if path.exists() and time.time() - path.stat().st_mtime < 3_600:
+        return path, 0.0
+    for old in CACHE.glob(f"*-{projects}x{days}.db*"):
+        old.unlink()
     began = time.perf_counter()
-    fill(f"sqlite:///{path}", now, projects, days)
-    return f"sqlite:///{path}", time.perf_counter() - began
+    if before is None:
+        fill(f"sqlite:///{path}", now, projects, days)
+    else:
+        shutil.copyfile(before[1], path)
+        repeat(open_engine(f"sqlite:///{path}"), now, before[0], days)
+    with open_engine(f"sqlite:///{path}").connect() as connection:
+        connection.exec_driver_sql("ROLLBACK")
+        connection.exec_driver_sql("PRAGMA wal_checkpoint(truncate)")
+    return path, time.perf_counter() - began
+
+
+def checks(engine: Engine) -> int:
+    """How many answers a store counts."""
+    c = tables.buckets[DAY].c
+    with reading(engine) as connection:
+        query = sa.select(sa.func.sum(c.ok + c.failed + c.inconclusive)).where(c.project_id == tables.FLEET)
+        return int(connection.execute(query).scalar() or 0)
 
 
 def beat(writer: Writer, now: datetime) -> None:

@@ -48,22 +48,28 @@ HISTORY = {
 } | {table.name for table in (*tables.buckets.values(), *tables.failures.values())}
 
 
-def asked(engine: Engine, question: Callable[[Engine], object]) -> list[str]:
-    """The plans, line by line, of every statement that the question sends."""
+def sent_by(engine: Engine, question: Callable[[Engine], object]) -> list[tuple[str, object]]:
+    """Every statement that the question sends and that has a plan, with its parameters."""
     sent: list[tuple[str, object]] = []
 
     def note(_connection: object, _cursor: object, statement: str, parameters: object, *_rest: object) -> None:
-        sent.append((statement, parameters[0] if isinstance(parameters, list) else parameters))
+        if statement.lstrip().startswith(("SELECT", "WITH", "DELETE", "INSERT", "UPDATE")):
+            sent.append((statement, parameters[0] if isinstance(parameters, list) else parameters))
 
     sa.event.listen(engine, "before_cursor_execute", note)
     question(engine)
     sa.event.remove(engine, "before_cursor_execute", note)
     assert sent
+    return sent
+
+
+def asked(engine: Engine, question: Callable[[Engine], object]) -> list[str]:
+    """The plans of SQLite, line by line, of every statement that the question sends."""
+    sent = sent_by(engine, question)
     with reading(engine) as connection:
         return [
             row[-1]
             for statement, parameters in sent
-            if statement.lstrip().startswith(("SELECT", "WITH", "DELETE", "INSERT", "UPDATE"))
             for row in connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", parameters)
         ]
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from monitor.store.sketch import COUNTS, ONE, bin_of, compact, merge, percentiles, sketch, value_of
+from monitor.store.sketch import COUNTS, ONE, bin_of, compact, percentiles, shortened, sketch, value_of
 
 latencies = st.lists(st.floats(0.2, 120_000), min_size=1, max_size=400)
 
@@ -25,7 +25,7 @@ def test_percentiles_are_within_two_percent_of_the_value(values: list[float], fr
 @given(latencies, latencies)
 def test_two_sketches_merged_answer_like_one_over_everything(a: list[float], b: list[float]) -> None:
     fractions = (0.1, 0.5, 0.99)
-    assert percentiles(merge(sketch(a), sketch(b)), fractions) == percentiles(sketch(a + b), fractions)
+    assert percentiles(shortened(sketch(a) + sketch(b)), fractions) == percentiles(sketch(a + b), fractions)
 
 
 @settings(deadline=None)
@@ -43,7 +43,7 @@ def test_compacting_changes_no_answer_and_never_grows(values: list[float]) -> No
 def test_a_million_values_stay_small() -> None:
     held = sketch([250.0])
     for _ in range(20):
-        held = merge(held, held)
+        held = shortened(held + held)
     assert len(held) < 60
     assert percentiles(held, [0.5])[0] == pytest.approx(250, rel=0.02)
 
