@@ -344,7 +344,7 @@ RULES: tuple[Rule, ...] = (
     _rule(_K.AUTH_INVALID_KEY, code=["token_revoked", "invalid_jwt"]),
     _rule(_K.AUTH_INVALID_KEY, "incorrect api key", "invalid api key", "api key…expired", "api key…revoked", status=_REFUSED),
     _rule(_K.AUTH_INVALID_KEY, "incorrect api key", "invalid api key", "api key has expired", "api key has been revoked"),
-    _rule(_K.AUTH_INVALID_KEY, "invalid authentication", "invalid token", status=[401]),
+    _rule(_K.AUTH_INVALID_KEY, "invalid authentication", "invalid token", "invalid subscription key", status=[401]),
     _rule(_K.AUTH_INVALID_KEY, "api key has been disabled", "authentication token…expired", "token has been invalidated"),
     _rule(_K.CLIENT_CONFIGURATION, code=["unknown_url"]),
     _rule(_K.CLIENT_CONFIGURATION, "invalid url (", "unknown request url"),
@@ -459,8 +459,21 @@ def _hint(kind: FailureKind, said: Said) -> str | None:
     if kind.lane is Lane.ACCESS:
         model = _MODEL.search(said.message)
         return f"model {clean(redact(model[1]), 100)}" if model else None
-    if said.form is Form.HTML and said.message:
-        return f"a page titled “{label(said.message)}”"
+    page = f"a page titled “{label(said.message)}”" if said.form is Form.HTML and said.message else None
+    if kind is _K.NETWORK_NOT_OPENAI:
+        who = _who_answered(said)
+        return f"{who}, with {page}" if who and page else who or page
+    return page
+
+
+def _who_answered(said: Said) -> str | None:
+    """Who that was not OpenAI answered, where the answer shows it."""
+    if said.status == 407:
+        return "a proxy asks for a user name and a password"
+    if said.status == 511:
+        return "the network asks to sign in first"
+    if said.status == 403 and said.edge and (said.form is Form.HTML or said.text.startswith("error code: 1")):
+        return "the edge before OpenAI refused this machine"
     return None
 
 

@@ -74,10 +74,11 @@ def _error_answer(answer: WireAnswer) -> Said:
     if error is not None:
         return _said(error, answer.status, edge=edge)
     if isinstance(parsed, dict) and isinstance(detail := parsed.get("detail"), dict):  # FastAPI's way to wrap an error
-        return _said(detail, answer.status, edge=edge, form=Form.ENVELOPE if _from_openai(answer) else Form.TEXT)
+        form = Form.ENVELOPE if _from_openai(answer) else Form.TEXT
+        return _said(error_of(detail) or detail, answer.status, edge=edge, form=form)
     if isinstance(parsed, dict):  # FastAPI's "detail", a gateway's "message": JSON, but not OpenAI's
         words = next((parsed[name] for name in ("message", "detail", "msg", "title") if isinstance(parsed.get(name), str)), "")
-        return _spoken(answer.status, Form.ENVELOPE if _from_openai(answer) else Form.TEXT, words, edge=edge)
+        return _spoken(answer.status, Form.ENVELOPE if _from_openai(answer) else Form.TEXT, words, edge=edge or not answer.headers)
     text = parsed if isinstance(parsed, str) else body[:_READ].decode("utf-8", "replace").strip()
     if text[:1] == "<":
         known = not answer.headers and ("cloudflare" in text.lower() or "openai" in text.lower())
@@ -147,7 +148,7 @@ def error_of(parsed: Any) -> dict[str, Any] | None:
         parsed = parsed[0] if parsed else None
     if not isinstance(parsed, dict):
         return None
-    error = parsed.get("error")
+    error = parsed["error"] if parsed.get("error") else parsed.get("errors")
     if isinstance(error, list):
         error = error[0] if error else None
     if isinstance(error, dict) and error:
@@ -157,10 +158,15 @@ def error_of(parsed: Any) -> dict[str, Any] | None:
         described = parsed.get("error_description")
         if isinstance(described, str):  # OAuth: the name in `error`, the words beside it
             return {"code": error, "message": described}
-        return {"message": error, "code": parsed.get("code"), "type": parsed.get("type")}
+        return {"message": error, "code": parsed.get("code") or _name_in(error), "type": parsed.get("type")}
     if isinstance(parsed.get("message"), str) and any(parsed.get(name) is not None for name in ("code", "type", "param")):
         return parsed  # the Administration API's bare form, a stream's error event, the `body` of the SDK's exception
     return None
+
+
+def _name_in(error: str) -> str | None:
+    """The text itself where it is a code, such as `invalid_api_key`, and no sentence."""
+    return error if "_" in error and error.isidentifier() else None
 
 
 _CUT_OFF = re.compile(rb'\s*\{\s*"error"\s*:\s*\{')

@@ -15,6 +15,7 @@ from monitor.domain.classify import RULES, classify
 from monitor.domain.diagnosis import Context, diagnose
 from monitor.domain.envelope import error_of, parse_json
 from monitor.domain.observation import RateLimitHit, TransportFault, WireAnswer
+from monitor.domain.ratelimits import never_fits
 from monitor.domain.taxonomy import KINDS, FailureKind, Lane, Owner, Scope
 from monitor.domain.words import Confidence
 
@@ -96,8 +97,8 @@ def explain(answer: WireAnswer, keys: Sequence[KnownKey] = ()) -> Explanation:
 
 def _retry_helps(kind: FailureKind, status: int | None, hit: RateLimitHit | None) -> bool:
     """Whether the same request may succeed later by itself."""
-    if hit is not None and hit.limit is not None and (hit.limit == 0 or (hit.requested or 0) > hit.limit):
-        return False  # more than the whole limit: no wait is long enough
+    if never_fits(hit):
+        return False
     return KINDS[kind].retry_helps or (kind is FailureKind.NETWORK_NOT_OPENAI and (status in (408, 429) or (status or 0) >= 500))
 
 
