@@ -90,13 +90,26 @@ _SERVER = range(500, 600)
 _REFUSED = (401, 403)
 _RATE_CODES = ("rate_limit_exceeded", "rate_limit_error", "rate_limit_reached", "too_many_requests", "429")
 
+_BY_POLICY = tuple(
+    f"{refused} {whose}"
+    for refused in (
+        "not allowed for", "not enabled for", "not permitted for", "not available for", "not allowed by", "disabled for",
+        "disabled by", "blocked by", "blocked for", "restricted by",
+    )
+    for whose in ("this project", "your project", "project proj_", "this organization", "your organization")
+)  # fmt: skip
+"""How OpenAI says that a project's or organization's own setting refuses something."""
+
 RULES: tuple[Rule, ...] = (
+    # Codes of wrong requests that are told by quoting what was sent: first, because what was sent may be any words.
+    _rule(_K.CLIENT_BAD_REQUEST, code=["invalid_image_url", "failed_to_download_image", "unknown_parameter", "invalid_prompt"]),
     # The key and who sent it.
     _rule(_K.AUTH_WRONG_PROJECT, code=["mismatched_project", "not_authorized_invalid_project"]),
+    _rule(_K.AUTH_WRONG_PROJECT, code=["invalid_project", "project_not_found", "project_archived"], form=[Form.ENVELOPE]),
     _rule(_K.AUTH_WRONG_PROJECT, "project…has been archived and is no longer accessible", "archived projects cannot be used"),
     _rule(_K.AUTH_NO_ORGANIZATION, "not have access to the organization tied to the api key"),
     _rule(_K.AUTH_WRONG_ORGANIZATION, code=["mismatched_organization", "invalid_organization"]),
-    _rule(_K.AUTH_NO_ORGANIZATION, code=["no_organization"]),
+    _rule(_K.AUTH_NO_ORGANIZATION, code=["no_organization", "organization_membership_required"]),
     _rule(
         _K.AUTH_ACCOUNT_DEACTIVATED,
         code=[
@@ -105,12 +118,14 @@ RULES: tuple[Rule, ...] = (
             "access_terminated",
             "account_suspended",
             "organization_suspended",
+            "organization_disabled",
         ],
     ),
     _rule(_K.AUTH_IP_NOT_ALLOWED, code=["ip_not_authorized", "ip_not_allowed"]),
     _rule(_K.AUTH_WRONG_REGION_HOST, code=["incorrect_hostname", "data_residency_mismatch"]),
     _rule(_K.ACCESS_REGION_UNSUPPORTED, code=["unsupported_country_region_territory", "unsupported_country"]),
-    _rule(_K.AUTH_MISSING_SCOPE, "missing scopes:", "insufficient permissions", "missing scope:"),
+    _rule(_K.AUTH_MISSING_SCOPE, "missing scopes:", "insufficient permissions", "missing scope:", "missing required scope"),
+    _rule(_K.AUTH_MISSING_SCOPE, "not have the required permission", "not have the required role", status=_REFUSED),
     _rule(_K.AUTH_MISSING_SCOPE, code=["insufficient_permissions", "missing_scope", "insufficient_scope"]),
     _rule(
         _K.AUTH_MISSING_CREDENTIALS,
@@ -124,6 +139,9 @@ RULES: tuple[Rule, ...] = (
         "missing authentication",
     ),
     _rule(_K.AUTH_MISSING_CREDENTIALS, code=["missing_api_key", "missing_authentication", "missing_credentials"]),
+    # So say the SDKs themselves, before they send anything.
+    _rule(_K.AUTH_MISSING_CREDENTIALS, "api_key client option must be set", "_api_key environment variable is missing"),
+    _rule(_K.AUTH_MISSING_CREDENTIALS, "missing credentials. please pass"),
     # Money. First the codes that say which limit, then the umbrella that older answers carry in `type`.
     _rule(_K.QUOTA_CREDITS, code=["credit_balance_exhausted"]),
     _rule(_K.QUOTA_PROJECT_SPEND, code=["project_spend_limit_exceeded"]),
@@ -132,19 +150,23 @@ RULES: tuple[Rule, ...] = (
     _rule(_K.QUOTA_BILLING_INACTIVE, code=["billing_not_active"]),
     _rule(_K.QUOTA_ORGANIZATION_SPEND, "billing hard limit"),
     _rule(_K.QUOTA_BILLING_INACTIVE, "account is not active", "billing is not active"),
-    _rule(_K.QUOTA_CREDITS, "no credits remaining", "credit balance is", "out of credits"),
-    _rule(_K.QUOTA_PROJECT_SPEND, "project…spend limit"),
-    _rule(_K.QUOTA_ORGANIZATION_SPEND, "organization…spend limit"),
+    _rule(_K.QUOTA_CREDITS, "no credits remaining", "credit balance is", "out of credits", "insufficient credits"),
+    _rule(_K.QUOTA_CREDITS, "insufficient balance", "prepaid balance", "credits have expired", status=[402, 403, 429]),
+    _rule(_K.QUOTA_PROJECT_SPEND, "project…spend limit", "project…monthly budget"),
+    _rule(_K.QUOTA_ORGANIZATION_SPEND, "organization…spend limit", "organization…monthly budget"),
     _rule(_K.QUOTA_ORGANIZATION_USAGE, "organization…assigned usage limit"),
     _rule(_K.QUOTA_EXHAUSTED, "exceeded your current quota"),
-    _rule(_K.QUOTA_EXHAUSTED, code=["insufficient_quota", "quota_exceeded"]),
+    _rule(_K.QUOTA_EXHAUSTED, code=["insufficient_quota", "quota_exceeded", "insufficient_user_quota"]),
     # The model.
     _rule(
         _K.ACCESS_ORGANIZATION_UNVERIFIED,
         "organization must be verified",
         "must be verified to",
         "verify organization",
+        "verify your organization",
         "organization is not verified",
+        "organization verification",
+        "verified organizations",
     ),
     _rule(
         _K.ACCESS_MODEL_NOT_ALLOWED,
@@ -153,8 +175,9 @@ RULES: tuple[Rule, ...] = (
         "not allowed to sample from this model",
         "not allowed to generate embeddings from this model",
         "not allowed to use this model",
-        "model…is not allowed for this project",
         "project is not allowed to use model",
+        "project does not have access to this model",
+        *(f"model…{refused}" for refused in _BY_POLICY),
     ),
     _rule(_K.ACCESS_MODEL_RETIRED, code=["model_deprecated", "model_retired", "model_decommissioned"]),
     _rule(
@@ -165,6 +188,9 @@ RULES: tuple[Rule, ...] = (
         "model…has been shut down",
         "model…has been decommissioned",
         "model…has been removed",
+        "model…was shut down",
+        "model…has been sunset",
+        "model…has been discontinued",
         "model…is no longer available",
         "model…is no longer supported",
     ),
@@ -178,39 +204,32 @@ RULES: tuple[Rule, ...] = (
         "don't have access to the model",
         "engine not found",
         "no engine with that id",
+        "not have access to this model",
         "invalid model id",
         "no such model",
+        "unknown model",
+        "model not found",
+        "model `…not found",
+        "model '…not found",
+        'model "…not found',
         status=[400, 401, 403, 404],
     ),
-    _rule(_K.ACCESS_MODEL_NOT_FOUND, "the model `…does not exist", "the requested model '…does not exist"),
+    _rule(
+        _K.ACCESS_MODEL_NOT_FOUND,
+        "the model `…does not exist",
+        "the model: `…does not exist",
+        "the requested model '…does not exist",
+    ),
+    _rule(_K.ACCESS_MODEL_NOT_FOUND, "model…not found", status=[404], form=[Form.ENVELOPE]),
     # The project's policy.
     _rule(_K.ACCESS_POLICY, code=["not_authorized_invalid_key_type"]),
     _rule(_K.ACCESS_POLICY, "does not allow user keys"),
-    _rule(
-        _K.ACCESS_POLICY,
-        "is not allowed for this project",
-        "not enabled for this project",
-        "not permitted for this project",
-        "disabled for this project",
-        "not available for this project",
-        "disabled by your project",
-        "disabled by your organization",
-        "blocked by your organization",
-        "blocked by your project",
-        "not allowed by your project",
-        "not allowed by your organization",
-        "disabled for your organization",
-        "disabled for this organization",
-        "not enabled for your organization",
-        "not enabled for this organization",
-        "not allowed for this organization",
-    ),
+    _rule(_K.ACCESS_POLICY, *_BY_POLICY),
     # What no key, model or policy is to blame for: somebody's request was wrong. Before the texts of limits, because OpenAI quotes
     # what was sent, and that may be any words.
     _rule(
         _K.CLIENT_BAD_REQUEST,
         code=[
-            "invalid_prompt",
             "bio_policy",
             "cyber_policy",
             "content_policy_violation",
@@ -221,7 +240,6 @@ RULES: tuple[Rule, ...] = (
             "invalid_image",
             "invalid_image_format",
             "invalid_base64_image",
-            "invalid_image_url",
             "image_too_large",
             "image_too_small",
             "image_parse_error",
@@ -230,11 +248,9 @@ RULES: tuple[Rule, ...] = (
             "image_file_too_large",
             "unsupported_image_media_type",
             "empty_image_file",
-            "failed_to_download_image",
             "image_file_not_found",
             "missing_required_parameter",
             "unsupported_parameter",
-            "unknown_parameter",
             "invalid_value",
             "invalid_type",
             "unsupported_value",
@@ -250,64 +266,85 @@ RULES: tuple[Rule, ...] = (
             "empty_array",
         ],
     ),
-    # Overload is said in many words and under any status.
+    _rule(_K.CLIENT_BAD_REQUEST, "maximum context length", "maximum content size", "exceeds the context window"),
+    _rule(_K.RATE_SLOW_DOWN, code=["slow_down"]),
+    # Overload is said in many words and under any status. `resource_unavailable` is a 429 of flex processing, which costs nothing.
     _rule(
-        _K.SERVER_OVERLOADED, code=["server_is_overloaded", "service_unavailable_error", "overloaded_error", "engine_overloaded"]
+        _K.SERVER_OVERLOADED,
+        code=["server_is_overloaded", "service_unavailable_error", "overloaded_error", "engine_overloaded", "model_overloaded"],
     ),
+    _rule(_K.SERVER_OVERLOADED, code=["resource_unavailable"]),
     _rule(_K.SERVER_OVERLOADED, "currently overloaded", "overloaded with other requests", "overloaded or not ready"),
+    _rule(_K.SERVER_OVERLOADED, "model is at capacity", "currently at capacity", "experiencing high demand"),
     _rule(_K.SERVER_OVERLOADED, "too many requests", "overloaded", "high demand", "high load", "at capacity", status=_SERVER),
     # Rates. The message tells which limit; `type` only helps out: an image limit was seen with type "requests".
-    _rule(_K.RATE_SLOW_DOWN, code=["slow_down"]),
     _rule(_K.RATE_REQUEST_TOO_LARGE, "request too large", "request is too large", code=_RATE_CODES),
     _rule(_K.RATE_REQUEST_TOO_LARGE, "request too large", status=[429]),
     _rule(_K.RATE_REQUEST_TOO_LARGE, "request too large for…per min", "request too large for…per day"),
     _rule(_K.RATE_REQUEST_TOO_LARGE, "tokens must be reduced in order to run successfully"),
     _rule(_K.RATE_REQUESTS, "request/min rate limit", "requests/min rate limit", "request/day rate limit"),
     _rule(_K.RATE_SLOW_DOWN, "rate increased too quickly", "increase in your request rate", "slow down", status=[429, 503]),
+    _rule(_K.RATE_SLOW_DOWN, "rate is ramping", "ramping up too", "increase traffic gradually"),
     _rule(_K.RATE_REQUESTS, metric="requests"),
     _rule(_K.RATE_TOKENS, metric="tokens"),
     _rule(_K.RATE_OTHER, metric=""),
-    _rule(_K.SERVER_ERROR, code=["server_error", "internal_server_error", "internal_error", "vector_store_timeout"]),
+    # Too much was sent: OpenAI calls that a `server_error` where a file is meant.
+    _rule(_K.CLIENT_BAD_REQUEST, status=[413, 414, 431], form=[Form.ENVELOPE]),
+    _rule(_K.SERVER_ERROR, code=["server_error", "internal_server_error", "internal_error", "vector_store_timeout", "api_error"]),
+    _rule(_K.SERVER_ERROR, "the server had an error"),
     _rule(_K.RATE_TOKENS, code=_RATE_CODES, type=["tokens"]),
     _rule(_K.RATE_REQUESTS, code=_RATE_CODES, type=["requests"]),
     _rule(_K.RATE_TOKENS, status=[429], type=["tokens"]),
     _rule(_K.RATE_REQUESTS, status=[429], type=["requests"]),
-    _rule(_K.RATE_TOKENS, "exceeded token rate limit", "token limit"),
+    _rule(_K.RATE_TOKENS, "exceeded token rate limit", "token limit", "rate limit reached for tokens"),
     _rule(_K.RATE_REQUESTS, "exceeded call rate limit", "request limit reached"),
     _rule(_K.RATE_REQUESTS, "rate limit reached for requests"),
-    _rule(_K.RATE_OTHER, "rate limit reached", "rate limit exceeded", "rate-limited", "too many requests"),
+    _rule(
+        _K.RATE_OTHER, "rate limit reached", "rate limit exceeded", "rate-limited", "too many requests", "rate limit is exceeded"
+    ),
+    _rule(_K.RATE_OTHER, "sending requests too quickly"),
     _rule(_K.RATE_OTHER, code=_RATE_CODES),
     # The same without a code: only the text is left.
-    _rule(_K.AUTH_WRONG_PROJECT, "openai-project header should match"),
+    _rule(_K.AUTH_WRONG_PROJECT, "openai-project header should match", "no such project", "archived project"),
+    _rule(_K.AUTH_WRONG_PROJECT, "project…has been archived", "project…is archived", "project…was archived"),
+    _rule(_K.AUTH_WRONG_PROJECT, "not have access to project", "not have access to the project", status=_REFUSED),
+    _rule(_K.AUTH_WRONG_PROJECT, "project…does not exist", "invalid project", status=_REFUSED),
     _rule(_K.AUTH_WRONG_ORGANIZATION, "openai-organization header should match", "no such organization", "invalid organization"),
-    _rule(_K.AUTH_NO_ORGANIZATION, "must be a member of an organization"),
-    _rule(_K.AUTH_ACCOUNT_DEACTIVATED, "account has been deactivated", "account…has been deactivated", "deactivated account"),
+    _rule(_K.AUTH_WRONG_ORGANIZATION, "not a member of the organization", "not have access to organization", status=_REFUSED),
+    _rule(_K.AUTH_NO_ORGANIZATION, "must be a member of an organization", "not a member of any organization"),
+    _rule(_K.AUTH_ACCOUNT_DEACTIVATED, "deactivated account", "access was terminated"),
     _rule(
         _K.AUTH_ACCOUNT_DEACTIVATED,
-        "access was terminated",
-        "account has been suspended",
-        "account has been disabled",
-        "organization has been disabled",
-        "organization has been deactivated",
-        "organization has been suspended",
+        *(
+            f"{who}…{what}"
+            for who in ("account", "organization")
+            for what in ("been deactivated", "been suspended", "been disabled")
+        ),
+        "account…been banned",
+        "account is deactivated",
     ),
     _rule(
         _K.AUTH_IP_NOT_ALLOWED, "ip is not authorized", "ip not authorized", "ip address…not authorized", "ip address…not allowed"
     ),
-    _rule(_K.AUTH_WRONG_REGION_HOST, "incorrect regional hostname"),
+    _rule(_K.AUTH_IP_NOT_ALLOWED, "ip address…allowlist", "ip address…allow list", "ip allowlist", "not whitelisted"),
+    _rule(_K.AUTH_WRONG_REGION_HOST, "incorrect regional hostname", "make your request to…api.openai.com"),
+    _rule(_K.AUTH_WRONG_REGION_HOST, "data residency…api.openai.com"),
     _rule(
         _K.ACCESS_REGION_UNSUPPORTED,
         "country, region, or territory not supported",
         "not available in your country",
+        "not supported in your country",
+        "api is not available in your region",
+        "from your location is not supported",
         "unsupported country",
     ),
     _rule(
         _K.AUTH_INVALID_KEY, code=["invalid_api_key", "api_key_expired", "expired_api_key", "token_expired", "token_invalidated"]
     ),
-    _rule(_K.AUTH_INVALID_KEY, code=["token_revoked"]),
+    _rule(_K.AUTH_INVALID_KEY, code=["token_revoked", "invalid_jwt"]),
     _rule(_K.AUTH_INVALID_KEY, "incorrect api key", "invalid api key", "api key…expired", "api key…revoked", status=_REFUSED),
     _rule(_K.AUTH_INVALID_KEY, "incorrect api key", "invalid api key", "api key has expired", "api key has been revoked"),
-    _rule(_K.AUTH_INVALID_KEY, "invalid authentication", status=[401]),
+    _rule(_K.AUTH_INVALID_KEY, "invalid authentication", "invalid token", "invalid subscription key", status=[401]),
     _rule(_K.AUTH_INVALID_KEY, "api key has been disabled", "authentication token…expired", "token has been invalidated"),
     _rule(_K.CLIENT_CONFIGURATION, code=["unknown_url"]),
     _rule(_K.CLIENT_CONFIGURATION, "invalid url (", "unknown request url"),
@@ -323,11 +360,13 @@ RULES: tuple[Rule, ...] = (
     _rule(_K.RATE_OTHER, status=[429], form=[Form.ENVELOPE]),
     _rule(_K.SERVER_ERROR, status=_SERVER, form=[Form.ENVELOPE]),
     _rule(_K.CLIENT_BAD_REQUEST, type=["invalid_request_error"], form=[Form.ENVELOPE]),
+    _rule(_K.AUTH_UNKNOWN, code=["authentication_error", "permission_error", "unauthorized", "forbidden"], form=[Form.ENVELOPE]),
     # No envelope: the edge before OpenAI, or somebody else altogether.
     _rule(_K.NETWORK_NOT_OPENAI, status=[511], form=list(Form)),
-    _rule(_K.SERVER_ERROR, "upstream connect error", "no healthy upstream", "upstream request timeout"),
+    _rule(_K.SERVER_ERROR, "upstream connect error", "no healthy upstream", "upstream request timeout", "stream timeout"),
     _rule(_K.SERVER_ERROR, status=_SERVER, form=list(Form), edge=True),
     _rule(_K.CLIENT_BAD_REQUEST, status=[413, 414, 431], form=list(Form), edge=True),
+    _rule(_K.RATE_OTHER, status=[429], form=list(Form), edge=True),
     _rule(_K.NETWORK_NOT_OPENAI, status=range(200, 600), form=[Form.TEXT, Form.HTML]),
     _rule(_K.NETWORK_NOT_OPENAI, form=[Form.HTML]),
 )
@@ -420,8 +459,21 @@ def _hint(kind: FailureKind, said: Said) -> str | None:
     if kind.lane is Lane.ACCESS:
         model = _MODEL.search(said.message)
         return f"model {clean(redact(model[1]), 100)}" if model else None
-    if said.form is Form.HTML and said.message:
-        return f"a page titled “{label(said.message)}”"
+    page = f"a page titled “{label(said.message)}”" if said.form is Form.HTML and said.message else None
+    if kind is _K.NETWORK_NOT_OPENAI:
+        who = _who_answered(said)
+        return f"{who}, with {page}" if who and page else who or page
+    return page
+
+
+def _who_answered(said: Said) -> str | None:
+    """Who that was not OpenAI answered, where the answer shows it."""
+    if said.status == 407:
+        return "a proxy asks for a user name and a password"
+    if said.status == 511:
+        return "the network asks to sign in first"
+    if said.status == 403 and said.edge and (said.form is Form.HTML or said.text.startswith("error code: 1")):
+        return "the edge before OpenAI refused this machine"
     return None
 
 

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from monitor.domain.inventory import ApiKey, KeyKind, Project, Target
 from monitor.domain.observation import RateLimitHit
+from monitor.domain.ratelimits import never_fits
 from monitor.domain.taxonomy import KINDS, FailureKind, Lane, Owner, Scope
 from monitor.domain.words import INSTEAD, WORDS, Case, Confidence, Words, amount, capital, clock, duration
 
@@ -190,8 +191,14 @@ def _words(kind: FailureKind, context: Context) -> Words:
         case = Case.ARCHIVED
     elif kind is FailureKind.AUTH_MISSING_SCOPE and any("model.read" in scope for scope in context.missing_scopes):
         case = Case.MAY_NOT_LIST
+    elif kind is FailureKind.NETWORK_NOT_OPENAI and "before OpenAI" in (context.hint or ""):
+        case = Case.BLOCKED_AT_THE_EDGE
+    elif kind is FailureKind.NETWORK_NOT_OPENAI and context.status == 407:
+        case = Case.PROXY_LOGIN
     elif kind is FailureKind.CLIENT_CONFIGURATION and context.status is not None:
         case = Case.WRONG_ADDRESS
+    elif kind in _LIMITS and context.hit is not None and never_fits(context.hit):
+        case = Case.NEVER_FITS if context.hit.limit else Case.LIMIT_OF_ZERO
     elif kind in _LIMITS and context.scope is Scope.PROJECT:
         case = Case.PROJECT_LIMIT
     elif kind in _LIMITS and context.scope is Scope.ORGANIZATION:
@@ -233,6 +240,8 @@ def _owner(kind: FailureKind, context: Context) -> Owner:
     case = _of_many(kind, context.reach)
     if case is not None:
         return _OWNERS[case]
+    if kind in _LIMITS and context.hit is not None and context.hit.limit and never_fits(context.hit):
+        return KINDS[FailureKind.RATE_REQUEST_TOO_LARGE].owner
     if kind in _LIMITS and context.scope is Scope.ORGANIZATION:
         return Owner.ORGANIZATION_OWNER
     return KINDS[kind].owner
@@ -315,7 +324,9 @@ def _evidence(kind: FailureKind, context: Context) -> tuple[str, ...]:
     hit = context.hit
     facts = (
         f"answer: {said}" if said else None,
-        f"OpenAI said: {context.message}" if context.message and context.status else None,
+        f"{'it' if kind is FailureKind.NETWORK_NOT_OPENAI else 'OpenAI'} said: {context.message}"
+        if context.message and context.status
+        else None,
         context.hint,
         f"limit {amount(hit.limit)}, used {amount(hit.used)}, requested {amount(hit.requested)}"
         if hit and hit.limit is not None

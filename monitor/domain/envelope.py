@@ -64,14 +64,21 @@ def failure_in(answer: WireAnswer) -> Said | None:
 def _error_answer(answer: WireAnswer) -> Said:
     body, edge = answer.body, _from_edge(answer)
     parsed = parse_json(body) if body[:64].lstrip()[:1] in (b"{", b"[", b'"', b"\xef") else None
+    if isinstance(parsed, str) and parsed.lstrip()[:1] == "{":
+        parsed = parse_json(parsed.encode("utf-8", "replace")) or parsed  # JSON that a gateway wrote as text once more
     error = error_of(parsed)
+    if error is None and parsed is None:
+        error = _cut_off_error(body)
     if error is None and _looks_streamed(answer):
         error = _stream_error(body)
     if error is not None:
         return _said(error, answer.status, edge=edge)
+    if isinstance(parsed, dict) and isinstance(detail := parsed.get("detail"), dict):  # FastAPI's way to wrap an error
+        form = Form.ENVELOPE if _from_openai(answer) else Form.TEXT
+        return _said(error_of(detail) or detail, answer.status, edge=edge, form=form)
     if isinstance(parsed, dict):  # FastAPI's "detail", a gateway's "message": JSON, but not OpenAI's
         words = next((parsed[name] for name in ("message", "detail", "msg", "title") if isinstance(parsed.get(name), str)), "")
-        return _spoken(answer.status, Form.ENVELOPE if _from_openai(answer) else Form.TEXT, words, edge=edge)
+        return _spoken(answer.status, Form.ENVELOPE if _from_openai(answer) else Form.TEXT, words, edge=edge or not answer.headers)
     text = parsed if isinstance(parsed, str) else body[:_READ].decode("utf-8", "replace").strip()
     if text[:1] == "<":
         known = not answer.headers and ("cloudflare" in text.lower() or "openai" in text.lower())
@@ -141,19 +148,38 @@ def error_of(parsed: Any) -> dict[str, Any] | None:
         parsed = parsed[0] if parsed else None
     if not isinstance(parsed, dict):
         return None
-    error = parsed.get("error")
+    error = parsed["error"] if parsed.get("error") else parsed.get("errors")
     if isinstance(error, list):
         error = error[0] if error else None
     if isinstance(error, dict) and error:
-        return error
+        inner = error.get("error")
+        return inner if isinstance(inner, dict) and inner and not isinstance(error.get("message"), str) else error
     if isinstance(error, str) and error:
         described = parsed.get("error_description")
         if isinstance(described, str):  # OAuth: the name in `error`, the words beside it
             return {"code": error, "message": described}
-        return {"message": error, "code": parsed.get("code"), "type": parsed.get("type")}
+        return {"message": error, "code": parsed.get("code") or _name_in(error), "type": parsed.get("type")}
     if isinstance(parsed.get("message"), str) and any(parsed.get(name) is not None for name in ("code", "type", "param")):
         return parsed  # the Administration API's bare form, a stream's error event, the `body` of the SDK's exception
     return None
+
+
+def _name_in(error: str) -> str | None:
+    """The text itself where it is a code, such as `invalid_api_key`, and no sentence."""
+    return error if "_" in error and error.isidentifier() else None
+
+
+_CUT_OFF = re.compile(rb'\s*\{\s*"error"\s*:\s*\{')
+_MEMBERS = {name: re.compile(rf'"{name}"\s*:\s*"((?:[^"\\]|\\.){{0,2000}})'.encode()) for name in ("message", "type", "code")}
+
+
+def _cut_off_error(body: bytes) -> dict[str, Any] | None:
+    """What can still be read of an error object whose end is missing or garbled."""
+    if _CUT_OFF.match(body) is None:
+        return None
+    found = {name: member.search(body, 0, _READ) for name, member in _MEMBERS.items()}
+    error: dict[str, Any] = {name: said[1].decode("utf-8", "replace") for name, said in found.items() if said}
+    return error or None
 
 
 # Failures inside a success ------------------------------------------------------------------------------------------------------
@@ -185,16 +211,22 @@ def _inside_a_success(answer: WireAnswer) -> Said | None:
         return None
     if _looks_streamed(answer):
         error = _stream_error(body)
-        return _said(error, None, edge=True) if error is not None else None
+        return _said(error, _status_said(error), edge=True) if error is not None else None
     parsed = parse_json(body)
     if isinstance(parsed, dict):
         error = _failure_of(parsed)
         if error is not None:
-            return _said(error, None, edge=True)
+            return _said(error, _status_said({**error, "status": error.get("status", parsed.get("status"))}), edge=True)
     if _good_enough(answer, parsed):
         return None
     text = body[:_READ].decode("utf-8", "replace").strip()
     return _spoken(answer.status, Form.HTML if text[:1] == "<" else Form.TEXT, _page_title(text), edge=False)
+
+
+def _status_said(error: dict[str, Any]) -> int | None:
+    """The status that a failure inside a success would have had, where it says so."""
+    status = error.get("status")
+    return status if isinstance(status, int) and 400 <= status < 600 else None
 
 
 def _good_enough(answer: WireAnswer, parsed: Any) -> bool:
@@ -204,9 +236,10 @@ def _good_enough(answer: WireAnswer, parsed: Any) -> bool:
         return "data" in parsed if lists_models else _from_api(answer) or _SIGNS.search(body) is not None
     if not body:
         return answer.status != 200 or (not lists_models and (_from_api(answer) or not answer.headers))
-    if body[:64].lstrip()[:1] in (b"<", b"{", b"["):
-        return len(body) > _MOST and _from_api(answer)
-    return _from_api(answer) or any(part in answer.endpoint for part in _SPEAKS_PLAINLY)
+    speaks_plainly = any(part in answer.endpoint for part in _SPEAKS_PLAINLY)
+    if body[:64].lstrip()[:1] in (b"<", b"{", b"["):  # a file's lines of JSON and a transcript's "[music]" begin so too
+        return _from_api(answer) and (len(body) > _MOST or speaks_plainly)
+    return _from_api(answer) or speaks_plainly
 
 
 _THINGS = ("fine_tuning", "fine-tune", "batch", "thread", "vector_store", "eval", "video", "upload", "file")
@@ -242,6 +275,8 @@ def _stream_error(body: bytes) -> dict[str, Any] | None:
         response = event.get("response")
         error = _failure_of({**response, "object": "response"}) if isinstance(response, dict) else error_of(event)
         if error is not None:
+            if "status" in event:
+                error = {"status": event["status"], **error}
             return {**error, "type": None} if error.get("type") == "error" else error
     return None
 

@@ -14,7 +14,8 @@ from typing import Any
 from monitor.domain.classify import RULES, classify
 from monitor.domain.diagnosis import Context, diagnose
 from monitor.domain.envelope import error_of, parse_json
-from monitor.domain.observation import TransportFault, WireAnswer
+from monitor.domain.observation import RateLimitHit, TransportFault, WireAnswer
+from monitor.domain.ratelimits import never_fits
 from monitor.domain.taxonomy import KINDS, FailureKind, Lane, Owner, Scope
 from monitor.domain.words import Confidence
 
@@ -79,7 +80,7 @@ def explain(answer: WireAnswer, keys: Sequence[KnownKey] = ()) -> Explanation:
             message=found.message,
         ),
     )
-    retry = KINDS[kind].retry_helps or (kind is FailureKind.NETWORK_NOT_OPENAI and (answer.status or 0) >= 500)
+    retry = _retry_helps(kind, answer.status, found.hit)
     summary = diagnosis.summary + _whose_key(found.hint or "", keys) if kind is FailureKind.AUTH_INVALID_KEY else diagnosis.summary
     return Explanation(
         kind,
@@ -92,6 +93,13 @@ def explain(answer: WireAnswer, keys: Sequence[KnownKey] = ()) -> Explanation:
         diagnosis.cause,
         diagnosis.confidence,
     )
+
+
+def _retry_helps(kind: FailureKind, status: int | None, hit: RateLimitHit | None) -> bool:
+    """Whether the same request may succeed later by itself."""
+    if never_fits(hit):
+        return False
+    return KINDS[kind].retry_helps or (kind is FailureKind.NETWORK_NOT_OPENAI and (status in (408, 429) or (status or 0) >= 500))
 
 
 _ENDS_IN = re.compile(r"ends in …(\S{4})")
@@ -262,26 +270,56 @@ _CLASSES = (
     ("AuthenticationError", 401),
     ("PermissionDeniedError", 403),
     ("NotFoundError", 404),
+    ("ConflictError", 409),
     ("UnprocessableEntityError", 422),
     ("RateLimitError", 429),
     ("BadRequestError", 400),
+    ("InvalidRequestError", 400),
+    ("ServiceUnavailableError", 503),
     ("InternalServerError", 500),
 )
 _FAULTS: tuple[tuple[TransportFault, re.Pattern[str]], ...] = tuple(
     (fault, re.compile(words, re.IGNORECASE))
     for fault, words in (
-        (TransportFault.ILLEGAL_REQUEST, r"illegal header value|invalid character in header|UnicodeEncodeError|LocalProtocolError"),
-        (TransportFault.TLS, r"certificate.verify.failed|self[- ]signed certificate|SSLError|SSL: |unable to get local issuer"),
+        (
+            TransportFault.ILLEGAL_REQUEST,
+            r"illegal header value|invalid character in header|UnicodeEncodeError|LocalProtocolError|UnsupportedProtocol",
+        ),
+        (
+            TransportFault.TLS,
+            (
+                r"certificate.verify.failed|self[- ]signed certificate|SSLError|SSL: |unable to get local issuer|x509: |PKIX path"
+                r"|SSLHandshake|SELF_SIGNED_CERT|UNABLE_TO_(?:VERIFY|GET_ISSUER)|ERR_TLS_|CERT_HAS_EXPIRED"
+            ),
+        ),
         (
             TransportFault.DNS,
-            r"name or service not known|getaddrinfo|name resolution|ENOTFOUND|EAI_AGAIN|not resolve host",
+            (
+                r"name or service not known|getaddrinfo|name resolution|ENOTFOUND|EAI_AGAIN|not resolve host|no such host"
+                r"|UnknownHostException|nodename nor servname"
+            ),
         ),
         (TransportFault.REFUSED, r"connection refused|ECONNREFUSED"),
-        (TransportFault.RESET, r"connection reset|ECONNRESET|server disconnected|socket hang up|connection aborted|RemoteProtocol"),
+        (
+            TransportFault.RESET,
+            (
+                r"connection reset|ECONNRESET|server disconnected|socket hang up|connection aborted|RemoteProtocol|broken pipe"
+                r"|closed connection without|unexpected EOF|incomplete chunked read|UND_ERR_SOCKET|EPIPE"
+            ),
+        ),
         (TransportFault.UNREACHABLE, r"network is unreachable|no route to host|ENETUNREACH|EHOSTUNREACH"),
-        (TransportFault.CONNECT_TIMEOUT, r"ConnectTimeout|connect(?:ion)? timed? ?out"),
-        (TransportFault.READ_TIMEOUT, r"APITimeoutError|ReadTimeout|APIConnectionTimeoutError|ETIMEDOUT|timed out"),
-        (TransportFault.UNREACHABLE, r"APIConnectionError|\bConnection error\b"),
+        (TransportFault.CONNECT_TIMEOUT, r"ConnectTimeout|connect(?:ion)? timed? ?out|UND_ERR_CONNECT_TIMEOUT"),
+        (
+            TransportFault.READ_TIMEOUT,
+            (
+                r"APITimeoutError|ReadTimeout|APIConnectionTimeoutError|ETIMEDOUT|timed out|deadline exceeded|Client\.Timeout"
+                r"|SocketTimeoutException|UND_ERR_(?:HEADERS|BODY)_TIMEOUT"
+            ),
+        ),
+        (
+            TransportFault.UNREACHABLE,
+            r"APIConnectionError|\bConnection error\b|fetch failed|failed to establish a new connection|unable to connect to proxy",
+        ),
     )
 )
 _CODES = frozenset(code for rule in RULES for code in rule.code | rule.type if "_" in code)

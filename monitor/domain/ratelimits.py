@@ -90,6 +90,13 @@ def parse_hit(message: str | None) -> RateLimitHit | None:
     )
 
 
+def never_fits(hit: RateLimitHit | None) -> bool:
+    """Whether the limit is smaller than what was asked for alone, or zero: then no wait is long enough."""
+    if hit is None or hit.limit is None:
+        return False
+    return hit.limit == 0 or (hit.requested is not None and hit.requested > hit.limit)
+
+
 def _metric(text: str) -> tuple[str | None, str | None]:
     if (said := _METRIC.search(text)) is not None:
         return said[1], said[2]
@@ -177,7 +184,8 @@ def headroom(snapshot: RateLimitSnapshot) -> float | None:
 
 
 _TRY_AGAIN = re.compile(
-    rf"(?:try again in|retry (?:again )?(?:after|in)) ((?:{_PART})+|\d{{1,9}}(?:\.\d{{1,9}})?)(?: (second|minute|hour|day)s?)?",
+    rf"(?:try again (?:in|after)|retry (?:again )?(?:after|in)|please wait) ((?:{_PART})+|\d{{1,9}}(?:\.\d{{1,9}})?)"
+    r"(?: (second|minute|hour|day)s?)?",
     re.ASCII,
 )
 _LONG_UNITS = {"second": 1.0, "minute": 60.0, "hour": 3600.0, "day": 86400.0}

@@ -268,10 +268,16 @@ class Case(Enum):
     USER_KEY_WORKED = auto()
     MAY_NOT_LIST = auto()
     """The scope to list models is missing."""
+    BLOCKED_AT_THE_EDGE = auto()
+    """Cloudflare refused, before OpenAI saw the request."""
+    PROXY_LOGIN = auto()
     WRONG_ADDRESS = auto()
     """OpenAI does not know the path."""
     PROJECT_LIMIT = auto()
     ORGANIZATION_LIMIT = auto()
+    NEVER_FITS = auto()
+    """The request alone is larger than the limit."""
+    LIMIT_OF_ZERO = auto()
     ALL_KEYS_OF_A_PROJECT = auto()
     """Several keys, all refused since the same minutes."""
     KEYS_OF_AN_ORGANIZATION = auto()
@@ -316,6 +322,19 @@ INSTEAD: dict[Case, Words] = {
         _LIKELY,
         "Leave it if the inference check is well; otherwise give the key that permission in {keys_page}.",
     ),
+    Case.BLOCKED_AT_THE_EDGE: Words(
+        "a block before OpenAI turned this machine away.",
+        "{hint}Cloudflare stands before OpenAI and refuses addresses it distrusts, often those of VPNs and shared proxies. "
+        "It says nothing about the key.",
+        _LIKELY,
+        "Reach OpenAI from another address: change this machine's VPN, proxy or egress; see too that {base_url_setting} is right.",
+    ),
+    Case.PROXY_LOGIN: Words(
+        "a proxy on the way to {base_url} wants a login.",
+        "{hint}It answered in OpenAI's place, so nothing is known about the key.",
+        _CERTAIN,
+        "Put user name and password into the proxy's address on this machine (HTTPS_PROXY), or let it pass OpenAI's host.",
+    ),
     Case.WRONG_ADDRESS: Words(
         "OpenAI does not know the address that was called.",
         "Something is wrong with {base_url}: most often /v1 is missing at its end, or stands there twice.",
@@ -333,6 +352,13 @@ INSTEAD: dict[Case, Words] = {
         "Traffic of all its projects together comes faster than the limit; another project may be using it up.{numbers}",
         _CERTAIN,
         f"Find on the rate limits page who uses it up; raise the limit in {_ORGANIZATION} → Limits, or cap that project.",
+    ),
+    Case.NEVER_FITS: WORDS[FailureKind.RATE_REQUEST_TOO_LARGE],
+    Case.LIMIT_OF_ZERO: Words(
+        "{project} gets nothing from {model}: it has a {limit}.",
+        "A limit of zero forbids the model, or this kind of use of it. Waiting and retrying do not help.",
+        _CERTAIN,
+        f"Raise the limit in {{limits_page}} → Rate limits or in {_ORGANIZATION} → Limits, or use another model.",
     ),
     Case.ALL_KEYS_OF_A_PROJECT: Words(
         "OpenAI refuses every key of {project} since the same minutes.",

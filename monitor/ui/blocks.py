@@ -17,6 +17,7 @@ from monitor.domain.health import Health, LaneState
 from monitor.domain.incidents import NOTHING_OPEN, OpenIncidents
 from monitor.domain.inventory import ApiKey, Fingerprint, Project
 from monitor.domain.postmortem import WHO_MENDS
+from monitor.domain.ratelimits import never_fits
 from monitor.domain.taxonomy import KINDS, LAMPS, FailureKind, Lane
 from monitor.domain.timeline import Window
 from monitor.domain.words import capital
@@ -566,7 +567,7 @@ def diagnosis_card(
 
 
 def _recovery(status: TargetStatus, kind: FailureKind, now: datetime, zone: tzinfo) -> str:
-    if not KINDS[kind].retry_helps:
+    if not KINDS[kind].retry_helps or never_fits(status.hit):
         return "No: it stays until somebody acts. It is seen here within a minute or two after that."
     if status.retry_after is None or status.last_at is None:
         return "Yes, it may pass without anybody's help; when, nobody said."
