@@ -14,9 +14,10 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Select, Table
 
-from monitor.domain.timeline import to_ms
+from monitor.domain.timeline import from_ms, to_ms
 from monitor.store import counts, grains, limits, meta, migrate, packs, partitions, statistics, tables
 from monitor.store.engine import Problem, StoreError, breathe, explain, reading, shown, sqlite_path, writing
+from monitor.store.packing import unpack
 from monitor.store.tables import DAY, FLEET, HOUR, MINUTE, QUARTER
 
 # --- backup --------------------------------------------------------------------------------------------------------------
@@ -91,6 +92,7 @@ def _problems(connection: Connection) -> Iterator[str]:
         yield f"the schema is {revision}, this version of the monitor needs {migrate.REVISIONS[-1]}"
         return
     yield from _orphans(connection)
+    yield from _packs_that_cannot_be_read(connection)
     newest = connection.execute(sa.select(sa.func.max(tables.buckets[HOUR].c.start))).scalar()
     if newest is not None:
         since = max(newest - (_HOURS_CHECKED - 1) * HOUR, _whole_since(connection))
@@ -115,6 +117,22 @@ def _orphans(connection: Connection) -> Iterator[str]:
     lost = sa.select(sa.func.count()).select_from(tables.target_states).where(said.not_in(sa.select(a)))
     if count := connection.execute(lost).scalar():
         yield f"{count} targets answered with an answer that is not stored"
+
+
+def _packs_that_cannot_be_read(connection: Connection) -> Iterator[str]:
+    """Every packed hour that is not what it says it is; hour by hour, so that not all are held."""
+    c = tables.packs.c
+    damaged, first = 0, ""
+    for (start,) in connection.execute(sa.select(c.start).distinct().order_by(c.start)).all():
+        for target_id, count, data in connection.execute(sa.select(c.target_id, c.count, c.data).where(c.start == start)):
+            try:
+                whole = len(unpack(start, data)) == count
+            except StoreError:
+                whole = False
+            if not whole:
+                damaged, first = damaged + 1, first or f"target {target_id} at {from_ms(start):%Y-%m-%d %H:%M} UTC"
+    if damaged:
+        yield f"{damaged} packed hours of answers cannot be read, the first of {first}"
 
 
 def _states_without_evidence(connection: Connection, since: int) -> Iterator[str]:
@@ -295,8 +313,12 @@ def _old(engine: Engine, before: Mapping[str, int]) -> Iterator[Select[Any]]:
     yield _before(tables.heartbeats, "at", before["hours"])
 
 
+_EVER = -(2**53)
+"""Before all times. With a first moment too, no SQLite gives what is younger (see `statistics.trusted`), whatever it knows."""
+
+
 def _before(table: Table, column: str, before: int, *only: sa.ColumnElement[bool]) -> Select[Any]:
-    return sa.select(*table.primary_key).where(table.c[column] < before, *only)
+    return sa.select(*table.primary_key).where(table.c[column].between(_EVER, before - 1), *only)
 
 
 def _deleting(old: Select[Any]) -> sa.Delete:
@@ -318,4 +340,4 @@ def _slices(engine: Engine, owners: Table) -> Iterator[sa.Select[int]]:
 def _before_of(table: Table, column: str, before: int, owners: sa.Select[int]) -> Select[Any]:
     """The same for tables that lie by target: the oldest rows of each are sought by themselves."""
     key = list(table.primary_key)
-    return sa.select(*key).where(key[0].in_(owners), table.c[column] < before)
+    return sa.select(*key).where(key[0].in_(owners), table.c[column].between(_EVER, before - 1))

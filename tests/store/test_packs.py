@@ -14,7 +14,7 @@ from monitor.domain.inventory import ProbeKind, Target
 from monitor.domain.observation import Verdict
 from monitor.domain.timeline import Window
 from monitor.store import maintenance, packs, queries, tables
-from monitor.store.engine import open_engine, reading, writing
+from monitor.store.engine import StoreError, open_engine, reading, writing
 from monitor.store.export import SHEETS, export
 from monitor.store.importing import take_in
 from monitor.store.incidents import record
@@ -253,3 +253,19 @@ def test_two_days_of_one_answer_a_minute_take_a_ninth_of_the_room(store: Store) 
         pytest.skip("this SQLite was built without dbstat")
     fold(store)
     assert room("packs") < before / 9
+
+
+@pytest.mark.parametrize("harm", [b"", b"\xff" * 40, b"\x01\x00"])
+def test_a_damaged_hour_is_named_by_the_check_and_by_whoever_reads_it(told: Store, harm: bytes) -> None:
+    fold(told)
+    c = tables.packs.c
+    with writing(told.engine) as connection:
+        first = connection.execute(sa.select(c.start, c.target_id).order_by(c.start, c.target_id)).first()
+        assert first is not None
+        connection.execute(sa.update(tables.packs).where(c.start == first[0], c.target_id == first[1]).values(data=harm))
+    (problem,) = maintenance.check(told.engine)
+    assert "packed hours of answers cannot be read, the first of target" in problem
+    with pytest.raises(StoreError, match="damaged"):
+        queries.observations(told.pages, Window(BEGAN - span("1h"), BEGAN + span("1h")))
+    # What is not of that hour is all there.
+    assert len(queries.observations(told.pages, Window(START, LATER)))

@@ -1,6 +1,8 @@
 """Raw rows in partitions by month: made ahead, dropped when all in them is old, and no row ever without a place."""
 
+import threading
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
 
@@ -121,6 +123,25 @@ def test_a_table_in_use_is_left_for_the_next_time(ours: Store, monkeypatch: pyte
             partitions.keep(ours.engine, NOVEMBER + span("90d"), KEEP_FOR)
         ours.writer.record([answer("ok", at=NOVEMBER)], NOVEMBER)
     assert partitions.keep(ours.engine, NOVEMBER + span("90d"), KEEP_FOR) > 0
+
+
+def test_two_pollers_that_make_the_same_month_at_once_make_it_once(ours: Store) -> None:
+    ours.writer.record([answer("ok", at=NOVEMBER), answer("401", at=NOVEMBER + span("1s"))], NOVEMBER)
+    assert filled(ours.engine) == {"observations_rest": 2}
+    engines = [open_engine(ours.url) for _ in range(4)]
+    start = threading.Barrier(len(engines))
+
+    def keep(engine: sa.Engine) -> int:
+        start.wait(10)
+        return partitions.keep(engine, NOVEMBER, KEEP_FOR)
+
+    with ThreadPoolExecutor(len(engines)) as pool:
+        assert list(pool.map(keep, engines)) == [0] * len(engines)
+    for engine in engines:
+        engine.dispose()
+    assert filled(ours.engine) == {"observations_2026_11": 2}
+    assert len(placed(ours.engine)) == 5
+    assert maintenance.check(ours.engine) == []
 
 
 def test_a_file_needs_none(tmp_path: object) -> None:
