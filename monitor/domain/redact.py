@@ -136,28 +136,30 @@ def _without_keys(text: str) -> str:
         )
         whole = start[0] + rest + "".join(lines)
         # Where a line follows that may belong to the key, no end is shown: both together would be more than four characters.
-        kept.append("…" if not lines and _JOINT.match(text, end) and _breaks(text, end) else tail(whole))
+        kept.append("…" if not lines and _after_break(text, end) is not None else tail(whole))
         at = after
     return "".join(kept) + text[at:] if kept else text
 
 
 def _end_of_run(text: str, at: int, *, dots: bool) -> int:
-    end = _RUN.match(text, at).end()  # type: ignore[union-attr] - it matches nothing at least
+    run = _RUN.match(text, at)
+    end = run.end() if run else at
     while dots and text[end : end + 1] == "." and (more := _RUN.match(text, end + 1)) is not None and more[0]:
         end = more.end()
     return end
 
 
-def _breaks(text: str, at: int) -> bool:
+def _after_break(text: str, at: int) -> int | None:
+    """Where the next line begins if one ends at `at`, or None."""
     joint = _JOINT.match(text, at)
-    return joint is not None and any(sign in joint[0] for sign in ("\n", "\r", "\\n", "\\r"))
+    broken = joint is not None and any(sign in joint[0] for sign in ("\n", "\r", "\\n", "\\r"))
+    return joint.end() if joint and broken else None
 
 
 def _further_lines(text: str, at: int) -> tuple[list[str], int]:
     """The further lines of a key that was broken, and where they end. A line of words is none."""
     lines: list[str] = []
-    while _breaks(text, at):
-        begin = _JOINT.match(text, at).end()  # type: ignore[union-attr] - it breaks there
+    while (begin := _after_break(text, at)) is not None:
         end = _end_of_run(text, begin, dots=True)
         line = _plain(text[begin:end])
         alone = text[end : end + 1] in ("", "\n", "\r", "\\", '"', "'", "`")
