@@ -18,8 +18,12 @@ def redact(text: str) -> str:
     if "api key provided:" in lowered:
         text = _without_echoes(text)
         lowered = text.lower()
-    if "sk-" in lowered or "t3blbkfj" in lowered:
+    if any(sign in lowered for sign in _KEY_SIGNS):
+        text = _without_keys(text)
+    if "t3blbkfj" in lowered:
         text = _TOKEN.sub(_hide_key, text)
+    if text.count("%") > 11 or "\\u00" in lowered or "&#" in lowered:
+        text = _SPELT_OUT.sub("…", text)
     if "***" in lowered:
         text = _WORD.sub(_hide_mask, text)
     for signs, pattern, replacement in _PATTERNS:
@@ -82,16 +86,112 @@ _WORD = re.compile(r"[^\s'\"`]+")
 
 
 def _hide_key(match: re.Match[str]) -> str:
-    """Hide the key in a run of key characters. What stands before `sk-` stays: it may be the n of an escaped line break."""
-    token = match[0]
-    at = token.find("sk-")
-    if at < 0:
-        return tail(token) if "T3BlbkFJ" in token else token
-    rest = token[at + 3 :]
+    return tail(match[0]) if "T3BlbkFJ" in match[0] else match[0]
+
+
+# Keys by their first characters. Programs write them in many ways: percent-encoded, as escapes of JSON or HTML, broken by the
+# width of a terminal.
+
+_KEY_SIGNS = ("sk", "73k", "%6b", "u006b", "sess", "eyj", "ek_")
+_ESCAPE = r"\\{1,4}u00"
+_DASH = rf"(?:-|%2d|{_ESCAPE}2d|\\{{1,4}}u201[0-5]|&\#(?:45|x2d);|[\u2010-\u2015\u2212])"
+_KEY = re.compile(
+    rf"(?:s|%73|{_ESCAPE}73)(?:k|%6b|{_ESCAPE}6b){_DASH}|sess{_DASH}|ek_(?=[a-z0-9]{{16}})|eyJ(?=[\w-]{{6}})",
+    re.IGNORECASE,
+)
+_RUN = re.compile(
+    rf"(?:[a-z0-9_*]|{_DASH}|(?:%|{_ESCAPE})(?:2d|3[0-9]|4[1-9a-f]|5[0-9af]|6[1-9a-f]|7[0-9a])|&\#95;|[\u200b-\u200d\u2060\ufeff\u00ad]"
+    r"|\\{1,4}u(?:200[bcd]|2060|feff|00ad))*",
+    re.IGNORECASE,
+)
+_JOINT = re.compile(r"(?:[\s\\]|(?<=\\)[rn])+")
+"""Between the lines of a key that was broken: breaks, indents, and what stands for them."""
+_CODED = re.compile(rf"(?:%|{_ESCAPE})([0-9a-f]{{2}})|{_DASH}|[^\w*]|\\{{1,4}}u(?:200[bcd]|2060|feff|00ad)", re.IGNORECASE)
+_SPELT_OUT = re.compile(rf"(?:(?:%|{_ESCAPE})[2-7][0-9a-f]|&\#x?[0-9a-f]{{2,3}};){{12,}}", re.IGNORECASE)
+"""Every character encoded: nobody writes words so."""
+
+
+def _plain(run: str) -> str:
+    """A run of key characters without the ways they were written in."""
+    if run.isascii() and "%" not in run and "\\" not in run and "&" not in run:
+        return run
+    return _CODED.sub(lambda found: chr(int(found[1], 16)) if found[1] else "-" if found[0] in "-‐" else "", run)
+
+
+def _without_keys(text: str) -> str:
+    """`text` with each key hidden. What stands before `sk-` stays: it may be the n of an escaped line break."""
+    kept: list[str] = []
+    at = 0
+    while (start := _KEY.search(text, at)) is not None:
+        first = start[0][:3].lower()
+        end = _end_of_run(text, start.end(), dots=first == "eyj")
+        rest = _plain(text[start.end() : end])
+        lines, after = _further_lines(text, end)
+        if not _is_key(text, start, rest, broken=bool(lines)):
+            kept.append(text[at:end])
+            at = end
+            continue
+        kept.append(
+            text[at : start.start()] + ("sk-" if first[0] in "s%\\" and first != "ses" else "sess-" if first == "ses" else "")
+        )
+        whole = start[0] + rest + "".join(lines)
+        # Where a line follows that may belong to the key, no end is shown: both together would be more than four characters.
+        kept.append("…" if not lines and _after_break(text, end) is not None else tail(whole))
+        at = after
+    return "".join(kept) + text[at:] if kept else text
+
+
+def _end_of_run(text: str, at: int, *, dots: bool) -> int:
+    run = _RUN.match(text, at)
+    end = run.end() if run else at
+    while dots and text[end : end + 1] == "." and (more := _RUN.match(text, end + 1)) is not None and more[0]:
+        end = more.end()
+    return end
+
+
+def _after_break(text: str, at: int) -> int | None:
+    """Where the next line begins if one ends at `at`, or None."""
+    joint = _JOINT.match(text, at)
+    broken = joint is not None and any(sign in joint[0] for sign in ("\n", "\r", "\\n", "\\r"))
+    return joint.end() if joint and broken else None
+
+
+def _further_lines(text: str, at: int) -> tuple[list[str], int]:
+    """The further lines of a key that was broken, and where they end. A line of words is none."""
+    lines: list[str] = []
+    while (begin := _after_break(text, at)) is not None:
+        end = _end_of_run(text, begin, dots=True)
+        line = _plain(text[begin:end])
+        alone = text[end : end + 1] in ("", "\n", "\r", "\\", '"', "'", "`")
+        if not line or not (alone or _is_random(line)):
+            break
+        lines.append(line)
+        at = end
+    return lines, at
+
+
+def _is_random(line: str) -> bool:
+    """Whether these characters are no word: digits among letters, capitals after small letters, or no end."""
+    letters = any(character.isalpha() for character in line)
+    return len(line) >= 20 or (letters and (any(character.isdigit() for character in line) or line[1:] != line[1:].lower()))
+
+
+_KINDS_OF_KEY = ("proj", "svcacct", "admin", "service", "none")
+
+
+def _is_key(text: str, start: re.Match[str], rest: str, *, broken: bool) -> bool:
+    first = start[0][:3].lower()
+    if first in ("eyj", "ek_"):
+        return True
+    if first == "ses":
+        return len(rest) >= 8 or broken
     telling = any(character.isupper() or character.isdigit() or character in "_*" for character in rest)
-    if (at == 0 and (len(rest) >= 16 or telling)) or (telling and len(rest) >= 16):
-        return token[:at] + "sk-" + tail(token[at:])
-    return token  # "risk-assessment", "task-queue"
+    if start[0][0] == "S":
+        telling = any(character.isdigit() for character in rest)
+    before = text[start.start() - 1 : start.start()]
+    if not (before.isascii() and (before.isalnum() or before in ("_", "*", "-"))) or not before:
+        return len(rest) >= 16 or telling or (broken and rest.lower().startswith(_KINDS_OF_KEY))
+    return telling and len(rest) >= 16  # "risk-assessment", "task-queue"
 
 
 def _hide_mask(match: re.Match[str]) -> str:
@@ -106,12 +206,10 @@ _PATTERNS: tuple[tuple[tuple[str, ...], re.Pattern[str], Callable[[re.Match[str]
     (
         ("bearer", "basic"),
         re.compile(
-            r"(?i)((?:bearer|basic)\s+)(?!(?:auth(?:entication|orization)?|or|tokens?|realm|in|header)\b)([^\s'\",;\\]{6,})"
+            r"(?i)((?:bearer|basic)(?:\s|\\{1,4}[rnt])+)(?!(?:auth(?:entication|orization)?|or|tokens?|realm|in|header)\b)([^\s'\",;\\]{6,})"
         ),
         _value,
     ),
-    (("sess-",), re.compile(r"(sess-)([A-Za-z0-9_-]{8,})"), _value),
-    (("eyj",), re.compile(r"eyJ[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]+){0,2}"), lambda m: tail(m[0])),
     (
         ("aiza", "gsk_", "xai-", "hf_", "ghp_", "gho_", "ghs_", "github_pat_", "akia", "glpat-", "pplx-", "xox"),
         re.compile(

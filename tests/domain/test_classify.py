@@ -88,6 +88,8 @@ EDGES: list[tuple[str | None, int, bytes, tuple[tuple[str, str], ...]]] = [
     ("auth.unknown", 401, b"", ()),
     ("rate.other", 429, b"", OPENAI),
     ("network.not_openai", 401, b"", (("server", "squid"),)),
+    ("rate.other", 429, b"error code: 1015", EDGE),
+    ("server.error", 504, b"stream timeout", (("server", "envoy"),)),
     ("client.bad_request", 413, b"<html><title>413 Request Entity Too Large</title></html>", EDGE),
     ("network.not_openai", 413, b"<html><title>413 Request Entity Too Large</title></html>", NGINX),
     ("auth.unknown", 401, b'{"detail":"Unauthorized"}', (("openai-version", "2020-10-01"),)),
@@ -134,6 +136,8 @@ IN_BAND: list[tuple[str | None, bytes]] = [
     ("auth.wrong_region_host", sse(failed("data_residency_mismatch", "x"))),
     ("client.bad_request", sse(failed("invalid_prompt", "x"))),
     ("quota.exhausted", b'data: {"error":{"message":"' + QUOTA.encode() + b'","type":"insufficient_quota","code":null}}\n\n'),
+    ("server.overloaded", sse({"type": "error", "error": {"message": "Selected model is at capacity. Try another."}})),
+    ("auth.unknown", sse({"type": "error", "status": 401, "error": {"type": "x", "message": "something quite new"}})),
     (None, sse(STARTED, DONE)),
     (None, b'data: {"object":"chat.completion.chunk","choices":[]}\n\ndata: [DONE]\n\n'),
     ("rate.other", response(status="failed", error={"code": "rate_limit_exceeded", "message": "x"})),
@@ -156,6 +160,37 @@ def test_a_failure_inside_a_200_is_found_and_nothing_else_is_taken_for_one(kind:
 )
 def test_a_200_that_is_no_list_of_models_is_not_openai(body: bytes) -> None:
     assert read(200, body, (), "GET /v1/models") == "network.not_openai"
+
+
+KEY_REFUSED = {"message": "Incorrect API key provided: ''. You can find …", "type": "x", "code": "invalid_api_key"}
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        json.dumps(json.dumps({"error": KEY_REFUSED})),
+        json.dumps({"detail": KEY_REFUSED}),
+        json.dumps({"detail": {"error": KEY_REFUSED}}),
+        json.dumps({"error": {"error": KEY_REFUSED}}),
+        json.dumps({"errors": [KEY_REFUSED]}),
+        json.dumps({"error": KEY_REFUSED})[:60],
+        json.dumps({"error": KEY_REFUSED}) * 2,
+        '{"error": "invalid_api_key"}',
+    ],
+)
+def test_an_error_is_read_whatever_a_gateway_wrapped_it_in_or_cut_off(body: str) -> None:
+    assert read(401, body.encode(), (("server", "uvicorn"),)) == "auth.invalid_key"
+
+
+@pytest.mark.parametrize(
+    ("endpoint", "body"),
+    [
+        ("GET /v1/files/file-F/content", b'{"custom_id":"a"}\n{"custom_id":"b","error":null}\n'),
+        ("POST /v1/audio/transcriptions", b"[Music]\nHello"),
+    ],
+)
+def test_a_file_and_a_transcript_are_good_answers_however_they_begin(endpoint: str, body: bytes) -> None:
+    assert read(200, body, OPENAI, endpoint) is None
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

@@ -126,6 +126,31 @@ def test_a_record_with_anything_in_it_is_explained(record: dict[str, Any]) -> No
     json.dumps(explained, ensure_ascii=False).encode()
 
 
+@pytest.mark.parametrize(
+    ("limit", "requested", "retry", "says"),
+    [(0, 1, False, "a limit of 0"), (100, 200, False, "larger than the whole limit"), (100, 20, True, "was reached")],
+)
+def test_waiting_is_not_advised_where_no_wait_is_long_enough(limit: int, requested: int, retry: bool, says: str) -> None:
+    text = f"Rate limit reached for gpt-4o on tokens per min (TPM): Limit {limit}, Used 90, Requested {requested}."
+    explained = explain(parse_line(text))
+    assert explained.failure is FailureKind.RATE_TOKENS
+    assert explained.retry is retry
+    assert says in explained.summary
+
+
+@pytest.mark.parametrize(
+    ("status", "headers", "body", "says"),
+    [
+        (403, {"server": "cloudflare"}, "<html><title>Just a moment...</title>", "before OpenAI"),
+        (407, {"server": "squid"}, "", "wants a login"),
+    ],
+)
+def test_who_stands_before_openai_is_named(status: int, headers: dict[str, str], body: str, says: str) -> None:
+    explained = explain(parse_line(json.dumps({"status": status, "headers": headers, "body": body})))
+    assert explained.failure is FailureKind.NETWORK_NOT_OPENAI
+    assert says in explained.summary
+
+
 # What programs print ------------------------------------------------------------------------------------------------------------
 
 PYTHON_1 = f"openai.AuthenticationError: Error code: 401 - { ({'error': ERROR})!r}"
@@ -164,6 +189,12 @@ PASTED = [
     ("network.unreachable", "curl: (7) Failed to connect to api.openai.com port 443: Connection refused"),
     ("network.tls", "ssl.SSLCertVerificationError: [SSL: CERTIFICATE_VERIFY_FAILED] certificate verify failed"),
     ("client.configuration", "httpcore.LocalProtocolError: Illegal header value b'Bearer sk-FAKE\\n'"),
+    ("network.tls", "x509: certificate signed by unknown authority"),
+    ("network.timeout", "context deadline exceeded (Client.Timeout exceeded while awaiting headers)"),
+    ("network.unreachable", "dial tcp: lookup api.openai.com: no such host"),
+    ("network.unreachable", "TypeError: fetch failed"),
+    ("auth.missing_credentials", "openai.OpenAIError: The api_key client option must be set either by passing api_key"),
+    ("access.model_not_found", "openai.error.InvalidRequestError: The model: `x` does not exist"),
     ("auth.unknown", "401"),
     ("unknown", "it does not work"),
     ("unknown", "[1, 2, 3]"),

@@ -2,6 +2,8 @@
 
 import json
 import re
+from collections.abc import Callable
+from urllib.parse import unquote
 
 import pytest
 from hypothesis import given, settings
@@ -80,6 +82,35 @@ def test_a_key_of_any_shape_is_hidden_wherever_it_stands(shape: str, random: str
     assert shown(random, redact_body(text.encode())) == ""
     assert shown(random, template(text)) == ""
     assert shown(random, label(text)) == ""
+
+
+@settings(max_examples=60, deadline=None)
+@given(RANDOM, st.sampled_from(["sk-proj-", "sk-svcacct-", "sk-admin-", "sk-None-", "sk-"]), st.integers(20, 60))
+@pytest.mark.parametrize(
+    "written",
+    [
+        lambda key, _: key.replace("-", "%2D"),
+        lambda key, _: "".join(f"%{ord(character):02x}" for character in key),
+        lambda key, _: key.replace("-", "\\u002d"),
+        lambda key, _: key.replace("-", "&#45;"),
+        lambda key, _: key.replace("-", "\u2010"),
+        lambda key, at: key[:at] + "\n" + key[at:],
+        lambda key, at: key[:at] + "\r\n    " + key[at:],
+        lambda key, at: key[:at] + "\\n" + key[at:],
+        lambda key, at: key[:at] + "\u200b" + key[at:],
+    ],
+)
+def test_a_key_is_hidden_however_it_is_written(written: Callable[[str, int], str], random: str, prefix: str, at: int) -> None:
+    text = written(prefix + random, at)
+    for out in (redact(text), redact_body(json.dumps({"error": text}).encode()), template(text), label(text, 500)):
+        joined = re.sub(r"\\+(?:[rn]|u200b)|[\s\u200b]", "", unquote(out))
+        assert shown(random, joined) == ""
+
+
+def test_words_after_a_key_and_a_broken_line_stay() -> None:
+    key = "sk-proj-FAKE" + "a7B" * 12
+    assert redact(f"{key}\nplease look at it") == "sk-…\nplease look at it"
+    assert redact(f"{key} in org-FAKE of proj_FAKE") == f"sk-…{key[-4:]} in org-FAKE of proj_FAKE"
 
 
 @settings(max_examples=60, deadline=None)
