@@ -3,13 +3,18 @@
 import re
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from monitor.config import load_settings
 from monitor.domain.taxonomy import KINDS, FailureKind
+from monitor.domain.timeline import Window
+from monitor.store.export import SHEETS, export
 from tests.conftest import ROOT
+from tests.store.helpers import START, new_store, sqlite_url, story
 
 FAILURES = ROOT / "docs" / "failures.md"
 
@@ -54,6 +59,24 @@ def test_every_picture_and_page_the_readme_links_is_there() -> None:
 def test_no_file_lies_directly_in_pages() -> None:
     """With one there, Streamlit's old discovery runs a deep-linked page without router and guard on a fresh server."""
     assert list((ROOT / "pages").glob("*.py")) == []
+
+
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_the_readme_s_line_of_pandas_reads_an_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
+    (line,) = [block for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL) if "pd." in block]
+    engine, writer = new_store(sqlite_url(tmp_path / "monitor.db"))
+    writer.record(story("ok 401 401 429 ok"), START)
+    window = Window(START - timedelta(hours=1), START + timedelta(hours=1))
+    export(engine, SHEETS["failures"], window, tmp_path / "data" / "export" / f"failures.{form}", form)
+    engine.dispose()
+    monkeypatch.chdir(tmp_path)
+    if form == "csv":
+        line = line.replace(
+            'read_parquet("data/export/failures.parquet")', 'read_csv("data/export/failures.csv", parse_dates=["start"])'
+        )
+    found = eval(line.strip(), {"pd": pd})
+    assert found.sum().to_dict() == {"auth.invalid_key": 2, "rate.requests": 1}
+    assert list(found.index) == [("checkout", pd.Timestamp(START.date(), tz="UTC"))]
 
 
 if __name__ == "__main__":

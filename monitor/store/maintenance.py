@@ -17,6 +17,7 @@ from sqlalchemy import Connection, Engine, Select, Table
 from monitor.domain.timeline import to_ms
 from monitor.store import counts, grains, limits, meta, migrate, packs, partitions, statistics, tables
 from monitor.store.engine import Problem, StoreError, breathe, explain, reading, shown, sqlite_path, writing
+from monitor.store.inspecting import Progress, damaged
 from monitor.store.tables import DAY, FLEET, HOUR, MINUTE, QUARTER
 
 # --- backup --------------------------------------------------------------------------------------------------------------
@@ -67,19 +68,20 @@ def _reader(engine: Engine) -> sqlite3.Connection:
 _HOURS_CHECKED = 3
 
 
-def check(engine: Engine) -> list[str]:
+def check(engine: Engine, progress: Progress = lambda _table, _rows: None) -> list[str]:
     """What is wrong with the database, in words; empty when nothing is.
 
-    Besides the file itself: that what is derived agrees with what it is derived from, over the newest hours.
+    Besides the file itself: that what is derived agrees with what it is derived from, over the newest hours, and that everything
+    packed can be read: of a large fleet that takes minutes, which `progress` hears of.
     """
     try:
         with reading(engine) as connection:
-            return list(_problems(connection))
+            return list(_problems(connection, progress))
     except StoreError as error:
         return [str(error)]
 
 
-def _problems(connection: Connection) -> Iterator[str]:
+def _problems(connection: Connection, progress: Progress) -> Iterator[str]:
     if connection.dialect.name == "sqlite":
         for (line,) in connection.exec_driver_sql("PRAGMA integrity_check(20)"):
             if line != "ok":
@@ -91,6 +93,10 @@ def _problems(connection: Connection) -> Iterator[str]:
         yield f"the schema is {revision}, this version of the monitor needs {migrate.REVISIONS[-1]}"
         return
     yield from _orphans(connection)
+    broken = list(damaged(connection, progress))
+    yield from broken
+    if any("packs:" in line for line in broken):
+        return  # which what follows would stumble over
     newest = connection.execute(sa.select(sa.func.max(tables.buckets[HOUR].c.start))).scalar()
     if newest is not None:
         since = max(newest - (_HOURS_CHECKED - 1) * HOUR, _whole_since(connection))

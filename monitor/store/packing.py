@@ -12,6 +12,9 @@ TENTH = 100
 _WHOLE = 1000
 """Microseconds. OpenAI tells its own processing time in whole milliseconds: as long as it does, no bits are spent on more."""
 
+_MOST = 3_600_000
+"""Milliseconds of an hour, and so the answers of one target in it: no two have the same time."""
+
 
 class Good(NamedTuple):
     """A good answer as far as it is its own; what it says stands in `answers`."""
@@ -32,15 +35,21 @@ def pack(start: int, answers: Iterable[Good]) -> bytes:
 
 
 def unpack(start: int, data: bytes) -> list[Good]:
-    """The inverse of `pack`, oldest first."""
+    """The inverse of `pack`, oldest first. Raises ValueError for bytes that it never wrote."""
     reader = _Reader(data)
     count, at = reader.number(), start + reader.number()
+    if not 0 < count <= _MOST:
+        raise ValueError(f"{count} answers in one hour")
     times = [at]
     for step in reader.column(count - 1):
         at += step
         times.append(at)
     inner = reader.lengths(count, None)
-    return list(map(Good, times, reader.lengths(count, inner), inner))
+    lengths = reader.lengths(count, inner)
+    reader.end()
+    if not start <= times[0] <= times[-1] < start + _MOST:
+        raise ValueError("answers of another hour")
+    return list(map(Good, times, lengths, inner))
 
 
 _ALONE, _ABOVE = 0, 1
@@ -105,6 +114,8 @@ class _Reader:
         """The next whole number."""
         found = shift = 0
         while True:
+            if self._place >= len(self._data) or shift > 63:
+                raise ValueError("it is cut short, or has a number that is none")
             byte = self._data[self._place]
             self._place += 1
             found |= (byte & 0x7F) << shift
@@ -119,6 +130,8 @@ class _Reader:
         sign, width = self.number(), self.number()
         least = sign // 2 if sign % 2 == 0 else -(sign // 2) - 1
         end = self._place + -(-width * count // 8)
+        if end > len(self._data):
+            raise ValueError("it is cut short")
         bits = int.from_bytes(self._data[self._place : end], "little")
         self._place = end
         mask, found = (1 << width) - 1, []
@@ -134,3 +147,8 @@ class _Reader:
         if how == _ALONE:
             return [unit * (value - 1) if value else None for value in told]
         return [other + unit * above if other is not None else None for above, other in zip(told, others or (), strict=True)]
+
+    def end(self) -> None:
+        """Nothing may be left."""
+        if self._place != len(self._data):
+            raise ValueError("it is longer than it says")
