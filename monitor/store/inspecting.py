@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from itertools import islice
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy import Connection
@@ -54,7 +55,6 @@ def _sketches(connection: Connection, table: sa.Table, progress: Progress) -> It
             yield f"damaged: {table.name}: {start} of project {project}, probe {probe}: {found} latencies of {count} answers"
 
 
-def _rows(connection: Connection, query: sa.Select[tuple[int, int, int, int, bytes]]) -> Iterator[tuple[int, int, int, int, bytes]]:
+def _rows(connection: Connection, query: sa.Select[Any]) -> Iterator[Any]:
     """As they come: there may be millions."""
-    for row in connection.execute(query.execution_options(yield_per=_AT_ONCE)):
-        yield tuple(row)
+    yield from connection.execute(query.execution_options(yield_per=_AT_ONCE))

@@ -1,8 +1,10 @@
 """Raw rows in partitions by month: made ahead, dropped when all in them is old, and no row ever without a place."""
 
-from collections.abc import Iterator
+import threading
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import psycopg
 import pytest
@@ -121,6 +123,41 @@ def test_a_table_in_use_is_left_for_the_next_time(ours: Store, monkeypatch: pyte
             partitions.keep(ours.engine, NOVEMBER + span("90d"), KEEP_FOR)
         ours.writer.record([answer("ok", at=NOVEMBER)], NOVEMBER)
     assert partitions.keep(ours.engine, NOVEMBER + span("90d"), KEEP_FOR) > 0
+
+
+def test_two_pollers_may_make_the_same_month_at_once_while_a_third_records(ours: Store) -> None:
+    ours.writer.record([answer("ok", at=NOVEMBER - number * span("1m")) for number in range(40)], NOVEMBER)
+    engines = [open_engine(ours.url) for _ in range(2)]
+    both, failures = threading.Barrier(3), list[BaseException]()
+
+    def go(work: Callable[[], object]) -> None:
+        try:
+            both.wait(20)
+            work()
+        except BaseException as error:
+            failures.append(error)
+
+    works: list[Callable[[], object]] = [partial(partitions.keep, engine, NOVEMBER, KEEP_FOR) for engine in engines]
+    works.append(
+        lambda: ours.writer.record([answer("429", at=NOVEMBER + number * span("1s")) for number in range(1, 40)], NOVEMBER)
+    )
+    threads = [threading.Thread(target=go, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
+    for engine in engines:
+        engine.dispose()
+    assert failures == []
+    assert sorted(placed(ours.engine)) == [
+        "observations_2026_11",
+        "observations_2026_12",
+        "observations_2027_01",
+        "observations_2027_02",
+        "observations_rest",
+    ]
+    assert sum(placed(ours.engine).values()) == 79
+    assert maintenance.check(ours.engine) == []
 
 
 def test_a_file_needs_none(tmp_path: object) -> None:
