@@ -324,6 +324,6 @@ def _slices(engine: Engine, owners: Table) -> Iterator[sa.Select[int]]:
 def _before_of(table: Table, column: str, before: int, owners: sa.Select[int]) -> Select[Any]:
     """The same for tables that lie by target: the oldest rows of each are sought by themselves."""
     key = list(table.primary_key)
-    # From the first moment on: with an upper bound alone, SQLite 3.40 finds rows beyond it too once it has statistics (its seek-scan
-    # after IN and a query), and they would be forgotten.
+    # From the first moment on: with an upper bound alone, SQLite 3.40 finds rows beyond it too once it has statistics (it scans
+    # instead of seeking, after IN and a query), and they would be forgotten.
     return sa.select(*key).where(key[0].in_(owners), table.c[column] >= 0, table.c[column] < before)
