@@ -960,8 +960,8 @@ def db_check(config: Config = None) -> None:
     """Check the file and that everything in it agrees. Exit code 1 when something does not."""
     from monitor.store import maintenance
 
-    with _reading(config) as (engine, _):
-        found = maintenance.check(engine)
+    with _reading(config) as (engine, _), err.status("Reading the database …") as shown:
+        found = maintenance.check(engine, lambda table, rows: shown.update(f"{table}: {rows:,} rows read …"))
     for line in found:
         err.print(escape(line))
     if found:

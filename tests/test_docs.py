@@ -61,14 +61,19 @@ def test_no_file_lies_directly_in_pages() -> None:
     assert list((ROOT / "pages").glob("*.py")) == []
 
 
-def test_the_readme_s_line_of_pandas_reads_an_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("form", ["parquet", "csv"])
+def test_the_readme_s_line_of_pandas_reads_an_export(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: str) -> None:
     (line,) = [block for block in re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.DOTALL) if "pd." in block]
     engine, writer = new_store(sqlite_url(tmp_path / "monitor.db"))
     writer.record(story("ok 401 401 429 ok"), START)
-    (sheet, window) = (SHEETS["failures"], Window(START - timedelta(hours=1), START + timedelta(hours=1)))
-    export(engine, sheet, window, tmp_path / "data" / "export" / "failures.parquet", "parquet")
+    window = Window(START - timedelta(hours=1), START + timedelta(hours=1))
+    export(engine, SHEETS["failures"], window, tmp_path / "data" / "export" / f"failures.{form}", form)
     engine.dispose()
     monkeypatch.chdir(tmp_path)
+    if form == "csv":
+        line = line.replace(
+            'read_parquet("data/export/failures.parquet")', 'read_csv("data/export/failures.csv", parse_dates=["start"])'
+        )
     found = eval(line.strip(), {"pd": pd})
     assert found.sum().to_dict() == {"auth.invalid_key": 2, "rate.requests": 1}
     assert list(found.index) == [("checkout", pd.Timestamp(START.date(), tz="UTC"))]

@@ -145,15 +145,13 @@ class CountsWriter:
         long = []
         for place, gain in gains:
             grown[place] = size = grown.get(place, 0) + len(gain[3])
-            if size > _TOO_LONG:
+            if size > LONG:  # at once, and not first when its time is over: room once taken in a file is hardly given back
                 long.append(place)
                 del grown[place]
         return long
 
 
 _KEY = ("start", "project_id", "probe")
-_TOO_LONG = 4 * LONG
-"""Bytes; a bucket's sketch that grew by more is made shorter at once, and not first when its time is over."""
 _MOST_GROWN = 50_000
 """Buckets of one width that are followed; then all are forgotten, and followed from where they are."""
 _CLOSED = "sketches_closed"

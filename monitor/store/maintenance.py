@@ -14,10 +14,10 @@ from typing import Any, Protocol
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Select, Table
 
-from monitor.domain.timeline import from_ms, to_ms
+from monitor.domain.timeline import to_ms
 from monitor.store import counts, grains, limits, meta, migrate, packs, partitions, statistics, tables
 from monitor.store.engine import Problem, StoreError, breathe, explain, reading, shown, sqlite_path, writing
-from monitor.store.packing import unpack
+from monitor.store.inspecting import Progress, damaged
 from monitor.store.tables import DAY, FLEET, HOUR, MINUTE, QUARTER
 
 # --- backup --------------------------------------------------------------------------------------------------------------
@@ -68,19 +68,20 @@ def _reader(engine: Engine) -> sqlite3.Connection:
 _HOURS_CHECKED = 3
 
 
-def check(engine: Engine) -> list[str]:
+def check(engine: Engine, progress: Progress = lambda _table, _rows: None) -> list[str]:
     """What is wrong with the database, in words; empty when nothing is.
 
-    Besides the file itself: that what is derived agrees with what it is derived from, over the newest hours.
+    Besides the file itself: that what is derived agrees with what it is derived from, over the newest hours, and that everything
+    packed can be read: of a large fleet that takes minutes, which `progress` hears of.
     """
     try:
         with reading(engine) as connection:
-            return list(_problems(connection))
+            return list(_problems(connection, progress))
     except StoreError as error:
         return [str(error)]
 
 
-def _problems(connection: Connection) -> Iterator[str]:
+def _problems(connection: Connection, progress: Progress) -> Iterator[str]:
     if connection.dialect.name == "sqlite":
         for (line,) in connection.exec_driver_sql("PRAGMA integrity_check(20)"):
             if line != "ok":
@@ -92,7 +93,10 @@ def _problems(connection: Connection) -> Iterator[str]:
         yield f"the schema is {revision}, this version of the monitor needs {migrate.REVISIONS[-1]}"
         return
     yield from _orphans(connection)
-    yield from _packs_that_cannot_be_read(connection)
+    broken = list(damaged(connection, progress))
+    yield from broken
+    if any("packs:" in line for line in broken):
+        return  # which what follows would stumble over
     newest = connection.execute(sa.select(sa.func.max(tables.buckets[HOUR].c.start))).scalar()
     if newest is not None:
         since = max(newest - (_HOURS_CHECKED - 1) * HOUR, _whole_since(connection))
@@ -117,22 +121,6 @@ def _orphans(connection: Connection) -> Iterator[str]:
     lost = sa.select(sa.func.count()).select_from(tables.target_states).where(said.not_in(sa.select(a)))
     if count := connection.execute(lost).scalar():
         yield f"{count} targets answered with an answer that is not stored"
-
-
-def _packs_that_cannot_be_read(connection: Connection) -> Iterator[str]:
-    """Every packed hour that is not what it says it is; hour by hour, so that not all are held."""
-    c = tables.packs.c
-    damaged, first = 0, ""
-    for (start,) in connection.execute(sa.select(c.start).distinct().order_by(c.start)).all():
-        for target_id, count, data in connection.execute(sa.select(c.target_id, c.count, c.data).where(c.start == start)):
-            try:
-                whole = len(unpack(start, data)) == count
-            except StoreError:
-                whole = False
-            if not whole:
-                damaged, first = damaged + 1, first or f"target {target_id} at {from_ms(start):%Y-%m-%d %H:%M} UTC"
-    if damaged:
-        yield f"{damaged} packed hours of answers cannot be read, the first of {first}"
 
 
 def _states_without_evidence(connection: Connection, since: int) -> Iterator[str]:
@@ -313,12 +301,8 @@ def _old(engine: Engine, before: Mapping[str, int]) -> Iterator[Select[Any]]:
     yield _before(tables.heartbeats, "at", before["hours"])
 
 
-_EVER = -(2**53)
-"""Before all times. With a first moment too, no SQLite gives what is younger (see `statistics.trusted`), whatever it knows."""
-
-
 def _before(table: Table, column: str, before: int, *only: sa.ColumnElement[bool]) -> Select[Any]:
-    return sa.select(*table.primary_key).where(table.c[column].between(_EVER, before - 1), *only)
+    return sa.select(*table.primary_key).where(table.c[column] < before, *only)
 
 
 def _deleting(old: Select[Any]) -> sa.Delete:
@@ -340,4 +324,6 @@ def _slices(engine: Engine, owners: Table) -> Iterator[sa.Select[int]]:
 def _before_of(table: Table, column: str, before: int, owners: sa.Select[int]) -> Select[Any]:
     """The same for tables that lie by target: the oldest rows of each are sought by themselves."""
     key = list(table.primary_key)
-    return sa.select(*key).where(key[0].in_(owners), table.c[column].between(_EVER, before - 1))
+    # From the first moment on: with an upper bound alone, SQLite 3.40 finds rows beyond it too once it has statistics (it scans
+    # instead of seeking, after IN and a query), and they would be forgotten.
+    return sa.select(*key).where(key[0].in_(owners), table.c[column] >= 0, table.c[column] < before)

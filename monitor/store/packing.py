@@ -7,14 +7,13 @@ from collections.abc import Iterable, Sequence
 from itertools import pairwise
 from typing import NamedTuple
 
-from monitor.store.errors import Problem, StoreError
-
 TENTH = 100
 """Microseconds: how true a latency is kept."""
 _WHOLE = 1000
 """Microseconds. OpenAI tells its own processing time in whole milliseconds: as long as it does, no bits are spent on more."""
-_MOST, _WIDEST = 10_000_000, 64
-"""Answers in an hour, and bits of a number: damaged bytes may say more, and nobody should wait for that."""
+
+_MOST = 3_600_000
+"""Milliseconds of an hour, and so the answers of one target in it: no two have the same time."""
 
 
 class Good(NamedTuple):
@@ -36,24 +35,21 @@ def pack(start: int, answers: Iterable[Good]) -> bytes:
 
 
 def unpack(start: int, data: bytes) -> list[Good]:
-    """The inverse of `pack`, oldest first. Raises `StoreError` for bytes that `pack` did not write."""
+    """The inverse of `pack`, oldest first. Raises ValueError for bytes that it never wrote."""
     reader = _Reader(data)
     count, at = reader.number(), start + reader.number()
     if not 0 < count <= _MOST:
-        raise _damaged()
+        raise ValueError(f"{count} answers in one hour")
     times = [at]
     for step in reader.column(count - 1):
         at += step
         times.append(at)
     inner = reader.lengths(count, None)
     lengths = reader.lengths(count, inner)
-    if not reader.at_end:
-        raise _damaged()
+    reader.end()
+    if not start <= times[0] <= times[-1] < start + _MOST:
+        raise ValueError("answers of another hour")
     return list(map(Good, times, lengths, inner))
-
-
-def _damaged() -> StoreError:
-    return StoreError(Problem.DAMAGED, "an hour of packed answers is damaged: see `db check`, and restore a backup")
 
 
 _ALONE, _ABOVE = 0, 1
@@ -114,17 +110,12 @@ class _Reader:
         self._data = data
         self._place = 0
 
-    @property
-    def at_end(self) -> bool:
-        """Whether all is read."""
-        return self._place >= len(self._data)
-
     def number(self) -> int:
         """The next whole number."""
         found = shift = 0
         while True:
-            if self.at_end or shift > _WIDEST:
-                raise _damaged()
+            if self._place >= len(self._data) or shift > 63:
+                raise ValueError("it is cut short, or has a number that is none")
             byte = self._data[self._place]
             self._place += 1
             found |= (byte & 0x7F) << shift
@@ -139,8 +130,8 @@ class _Reader:
         sign, width = self.number(), self.number()
         least = sign // 2 if sign % 2 == 0 else -(sign // 2) - 1
         end = self._place + -(-width * count // 8)
-        if width > _WIDEST or end > len(self._data):
-            raise _damaged()
+        if end > len(self._data):
+            raise ValueError("it is cut short")
         bits = int.from_bytes(self._data[self._place : end], "little")
         self._place = end
         mask, found = (1 << width) - 1, []
@@ -155,6 +146,9 @@ class _Reader:
         told = self.column(count)
         if how == _ALONE:
             return [unit * (value - 1) if value else None for value in told]
-        if how != _ABOVE or others is None:
-            raise _damaged()
-        return [other + unit * above if other is not None else None for above, other in zip(told, others, strict=True)]
+        return [other + unit * above if other is not None else None for above, other in zip(told, others or (), strict=True)]
+
+    def end(self) -> None:
+        """Nothing may be left."""
+        if self._place != len(self._data):
+            raise ValueError("it is longer than it says")

@@ -16,6 +16,7 @@ from monitor.domain.timeline import to_ms
 from monitor.store import dialect, tables
 from monitor.store.dialect import Int
 from monitor.store.engine import breathe, reading, writing
+from monitor.store.errors import Problem, StoreError
 from monitor.store.packing import Good, pack, unpack
 from monitor.store.tables import GOOD, HOUR
 
@@ -70,9 +71,18 @@ def of_hour(
     if wanted is not None:
         query = query.where(c.target_id.in_(wanted))
     for number, answer_id, data in connection.execute(query):
-        for one in unpack(start, data):
+        for one in _unpacked(start, number, data):
             if since <= one.at < until:
                 yield Answer(number, one.at, answer_id, one.latency_us, one.processing_us)
+
+
+def _unpacked(start: int, target_id: int, data: bytes) -> list[Good]:
+    try:
+        return unpack(start, data)
+    except ValueError as error:
+        raise StoreError(
+            Problem.DAMAGED, f"A packed hour of target {target_id} is damaged ({error}): see `db check`, and restore a backup."
+        ) from error
 
 
 def newest_before(connection: Connection, target_id: int, at: int, since: int) -> Answer | None:

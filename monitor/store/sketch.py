@@ -87,6 +87,24 @@ def _counts(data: bytes) -> dict[int, int]:
     return counts
 
 
+def values(data: bytes) -> int:
+    """How many values a sketch holds. Raises ValueError for bytes that are none."""
+    entries, place = unpack(f"<{len(data) // 2}H", data[: len(data) // 2 * 2]), 0
+    while place < len(entries):
+        if entries[place] >> 9 != _BLOCK:
+            place += 1
+            continue
+        if place + 1 == len(entries):
+            raise ValueError("a block is cut short")
+        bins, first, width = entries[place] & 0x1FF, entries[place + 1] & 0x1FF, (entries[place + 1] >> 9) + 1
+        place += 2 + _even(bins * width) // 2
+        if not bins or first + bins > _BINS or place > len(entries):
+            raise ValueError("a block is cut short, or has bins that there are not")
+    if len(data) % 2:
+        raise ValueError("half an entry")
+    return sum(_counts(data).values())
+
+
 def _pack(counts: Mapping[int, int]) -> bytes:
     """As entries, or as a block and entries, whichever is shorter."""
     if len(counts) < _WORTH_A_BLOCK:

@@ -16,6 +16,8 @@ from monitor.store.tables import DAY, HOUR
 _AT = "statistics_at"
 _LIMIT = 400
 """Rows of each index that SQLite looks at, as its documentation advises: the whole takes some milliseconds at any size."""
+_WHOLE = {table.name for table in (tables.projects, tables.keys, tables.targets, tables.target_states)}
+"""As large as what is configured, and no larger with time: read whole, because guesses differ from index to index."""
 _LOCK_WAIT_MS = 2_000
 
 
@@ -38,7 +40,7 @@ def refresh(engine: Engine, now: datetime) -> bool:
     if on_sqlite:
         for name in tables.metadata.tables:
             with writing(engine) as connection:
-                connection.exec_driver_sql(f"PRAGMA analysis_limit = {_LIMIT}")
+                connection.exec_driver_sql(f"PRAGMA analysis_limit = {0 if name in _WHOLE else _LIMIT}")
                 connection.exec_driver_sql(f"ANALYZE {name}")
     else:
         # The server does it by itself, but for what lies in partitions: those it knows, and not the whole.

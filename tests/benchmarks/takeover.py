@@ -4,6 +4,7 @@ import contextlib
 import tempfile
 import time
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 
 from tests.pollers import scene
@@ -37,6 +38,8 @@ def figures() -> Iterator[dict[str, object]]:
         about = {"projects": PROJECTS, "interval": INTERVAL, "lease": LEASE}
         yield {"figure": "takeover_seconds", "value": round(taken, 1), "goal": LEASE, **about}
         yield {"figure": "longest_gap_seconds", "value": round(one.longest_gap(until), 1), "goal": INTERVAL + LEASE}
+        gaps = [later - earlier for times in one.asked().values() for earlier, later in pairwise([*times, until])]
+        yield {"figure": "lost_checks", "value": sum(gap > INTERVAL + LEASE for gap in gaps), "goal": 0}
         yield {"figure": "doubled_checks", "value": one.doubled(), "goal": 0, "checks": one.recorded()}
         yield {"figure": "targets_never_asked", "value": 2 * PROJECTS + 1 - len(one.asked()), "goal": 0}
         lost = one.endpoint.requests - one.recorded()

@@ -1,13 +1,11 @@
 """An hour of answers in a few bytes, and back."""
 
-import contextlib
 import random
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.store.errors import StoreError
 from monitor.store.packing import TENTH, Good, pack, unpack
 
 START = 1_795_000_000_000 // 3_600_000 * 3_600_000
@@ -45,24 +43,3 @@ def test_an_answer_a_minute_takes_four_bytes() -> None:
         for minute in range(60)
     ]
     assert len(pack(START, told)) <= 4 * 60
-
-
-@given(st.binary(max_size=60))
-def test_damaged_bytes_are_read_or_refused_and_nothing_else(data: bytes) -> None:
-    with contextlib.suppress(StoreError):
-        assert unpack(START, data)
-
-
-@given(st.lists(st.builds(Good, st.integers(START, START + 3_599_999), LENGTHS, LENGTHS), min_size=1, max_size=20), st.data())
-def test_what_was_cut_short_or_has_grown_is_refused(told: list[Good], draw: st.DataObject) -> None:
-    data = pack(START, told)
-    shorter = data[: draw.draw(st.integers(0, len(data) - 1))]
-    for harmed in (shorter, data + b"\0"):
-        with pytest.raises(StoreError, match="damaged"):
-            unpack(START, harmed)
-
-
-@pytest.mark.parametrize("data", [b"\xff" * 40, b"\xff\xff\xff\xff\x7f" + b"\0" * 8, b"\x02\x00\x00\xff\xff\xff\x7f"])
-def test_bytes_that_promise_very_much_are_refused_at_once(data: bytes) -> None:
-    with pytest.raises(StoreError, match="damaged"):
-        unpack(START, data)

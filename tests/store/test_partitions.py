@@ -1,10 +1,10 @@
 """Raw rows in partitions by month: made ahead, dropped when all in them is old, and no row ever without a place."""
 
 import threading
-from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from datetime import UTC, datetime, timedelta
+from functools import partial
 
 import psycopg
 import pytest
@@ -125,22 +125,38 @@ def test_a_table_in_use_is_left_for_the_next_time(ours: Store, monkeypatch: pyte
     assert partitions.keep(ours.engine, NOVEMBER + span("90d"), KEEP_FOR) > 0
 
 
-def test_two_pollers_that_make_the_same_month_at_once_make_it_once(ours: Store) -> None:
-    ours.writer.record([answer("ok", at=NOVEMBER), answer("401", at=NOVEMBER + span("1s"))], NOVEMBER)
-    assert filled(ours.engine) == {"observations_rest": 2}
-    engines = [open_engine(ours.url) for _ in range(4)]
-    start = threading.Barrier(len(engines))
+def test_two_pollers_may_make_the_same_month_at_once_while_a_third_records(ours: Store) -> None:
+    ours.writer.record([answer("ok", at=NOVEMBER - number * span("1m")) for number in range(40)], NOVEMBER)
+    engines = [open_engine(ours.url) for _ in range(2)]
+    both, failures = threading.Barrier(3), list[BaseException]()
 
-    def keep(engine: sa.Engine) -> int:
-        start.wait(10)
-        return partitions.keep(engine, NOVEMBER, KEEP_FOR)
+    def go(work: Callable[[], object]) -> None:
+        try:
+            both.wait(20)
+            work()
+        except BaseException as error:
+            failures.append(error)
 
-    with ThreadPoolExecutor(len(engines)) as pool:
-        assert list(pool.map(keep, engines)) == [0] * len(engines)
+    works: list[Callable[[], object]] = [partial(partitions.keep, engine, NOVEMBER, KEEP_FOR) for engine in engines]
+    works.append(
+        lambda: ours.writer.record([answer("429", at=NOVEMBER + number * span("1s")) for number in range(1, 40)], NOVEMBER)
+    )
+    threads = [threading.Thread(target=go, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(30)
     for engine in engines:
         engine.dispose()
-    assert filled(ours.engine) == {"observations_2026_11": 2}
-    assert len(placed(ours.engine)) == 5
+    assert failures == []
+    assert sorted(placed(ours.engine)) == [
+        "observations_2026_11",
+        "observations_2026_12",
+        "observations_2027_01",
+        "observations_2027_02",
+        "observations_rest",
+    ]
+    assert sum(placed(ours.engine).values()) == 79
     assert maintenance.check(ours.engine) == []
 
 

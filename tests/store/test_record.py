@@ -26,7 +26,7 @@ from monitor.store.record import Writer
 from monitor.store.sketch import compact, percentiles
 from monitor.store.status import EvidenceFilter, Heartbeat
 from tests.store.conftest import Store
-from tests.store.helpers import CHECKOUT, START, answer, inventory, limits, new_store, project, story
+from tests.store.helpers import CHECKOUT, START, Keep, answer, inventory, limits, new_store, project, story
 
 DAY = Window(START - timedelta(days=1), START + timedelta(days=1))
 INFERENCE = Target(ProbeKind.INFERENCE, "checkout", "backend", "gpt-4o")
@@ -175,6 +175,33 @@ def test_closed_figures_never_change_and_what_comes_too_late_is_still_evidence(s
     just_in_time = answer("401", at=START + timedelta(minutes=31))
     store.writer.record([just_in_time], later)
     assert _totals(store.engine, tables.DAY)[0]["failed"] == 2
+
+
+def test_forgetting_changes_no_figure_of_a_month_that_is_over(store: Store) -> None:
+    """What was counted stays as reported while what it was counted from goes, and whatever is told of that month afterwards."""
+    month = datetime(2026, 10, 1, tzinfo=UTC)
+    for day in range(31):
+        store.writer.record(
+            story("ok*5 429 500", target=INFERENCE, start=month + timedelta(days=day, hours=7)), month + timedelta(days=day)
+        )
+    end = datetime(2026, 11, 1, tzinfo=UTC)
+    figures = [_totals(store.engine, tables.DAY), *(_rows_of(store.engine, table) for table in _MONTHLY)]
+    now = end + timedelta(days=36)
+    late = [answer("401", target=INFERENCE, at=month + timedelta(days=day, hours=9)) for day in range(31)]
+    store.writer.record(late, now)
+    keep = Keep(observations=timedelta(days=1), failures=timedelta(days=2), minutes=timedelta(days=1), hours=timedelta(days=3))
+    while not maintenance.prune(store.engine, now, keep).finished:
+        pass
+    assert count(store.engine, tables.observations) == 0
+    assert [_totals(store.engine, tables.DAY), *(_rows_of(store.engine, table) for table in _MONTHLY)] == figures
+
+
+_MONTHLY = (tables.failures[tables.DAY], tables.probe_use)
+
+
+def _rows_of(engine: Engine, table: sa.Table) -> list[tuple[object, ...]]:
+    with reading(engine) as connection:
+        return sorted(tuple(row) for row in connection.execute(sa.select(table)))
 
 
 def open_after_sync(store: Store) -> Engine:
