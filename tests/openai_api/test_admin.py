@@ -169,6 +169,7 @@ _MAY = {
     ("incident_keeper.py", "poller.request"): "a question as an object, unsent",
     ("hygiene_keeper.py", "poller.request"): "a question as an object, unsent",
     ("hygiene_keeper.py", "bindings.put"): "the database",
+    ("store/statistics.py", "meta.put"): "the database",
     ("notify/channels.py", "channels.send"): "a message to people",
     ("notify/outbox.py", "channels.send"): "a message to people",
     ("notify/dead_man.py", "urllib.request.urlopen"): "a sign of life to whom the configuration names",

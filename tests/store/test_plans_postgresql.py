@@ -31,14 +31,19 @@ def whole_reads(node: dict[str, Any], limited: bool = False) -> Iterator[str]:
     """The tables of history that the plan reads from end to end, with an index or without."""
     kind = node["Node Type"]
     table = re.sub(r"^observations_(\d{4}_\d\d|rest)$", "observations", node.get("Relation Name", ""))
-    if kind in SCANS and table in HISTORY and not limited:
-        # A partial index holds only what nobody has taken yet: that may be read from end to end.
-        parts = (node, *node.get("Plans", ()))
-        if not any("Index Cond" in part or part.get("Index Name") == "ix_intents_not_taken" for part in parts):
-            yield table
+    if kind in SCANS and table in HISTORY and not limited and not _is_sought(node):
+        yield table
     below = kind == "Limit" or (limited and kind in IN_ORDER)
     for part in node.get("Plans", ()):
         yield from whole_reads(part, below)
+
+
+def _is_sought(node: dict[str, Any]) -> bool:
+    bitmaps = [part for part in node.get("Plans", ()) if part["Node Type"].startswith("Bitmap")]
+    if bitmaps:  # those that are put together with "or" are each sought
+        return all(_is_sought(part) for part in bitmaps)
+    # A partial index holds only what nobody has taken yet: that may be read from end to end.
+    return "Index Cond" in node or node.get("Index Name") == "ix_intents_not_taken"
 
 
 def test_no_question_of_a_page_reads_a_whole_history(filled: Store) -> None:
