@@ -1,5 +1,6 @@
 """One batch of observations inside its transaction, and what the writer remembers between batches."""
 
+import contextlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -220,7 +221,9 @@ class Batch:
         place = {"number": number, "at": at, "first": at - at % HOUR, "second": (at + 999) - (at + 999) % HOUR}
         taken = set(self._connection.execute(_TAKEN, place).scalars())
         for start, data in self._connection.execute(_PACKED, place):
-            taken.update(one.at for one in unpack(start, data))
+            # One that is damaged hinders nothing new: `db check` names it. Of two answers at one time both can be packed.
+            with contextlib.suppress(ValueError):
+                taken.update(one.at for one in unpack(start, data))
         for row in self._raw[self._looked :]:
             self._times[row[0]].add(row[1])
         self._looked = len(self._raw)

@@ -71,12 +71,13 @@ def of_hour(
     if wanted is not None:
         query = query.where(c.target_id.in_(wanted))
     for number, answer_id, data in connection.execute(query):
-        for one in _unpacked(start, number, data):
+        for one in unpacked(start, number, data):
             if since <= one.at < until:
                 yield Answer(number, one.at, answer_id, one.latency_us, one.processing_us)
 
 
-def _unpacked(start: int, target_id: int, data: bytes) -> list[Good]:
+def unpacked(start: int, target_id: int, data: bytes) -> list[Good]:
+    """The answers of a target's hour, oldest first. Raises `StoreError` where it is damaged."""
     try:
         return unpack(start, data)
     except ValueError as error:
@@ -147,7 +148,7 @@ def fold(engine: Engine, part: Due) -> int:
             count += 1
         for number, answer_id, data in connection.execute(there).all():
             if (number, answer_id) in found:
-                found[number, answer_id] += unpack(part.start, data)
+                found[number, answer_id] += unpacked(part.start, number, data)
         rows = [(part.start, *place, len(told), pack(part.start, told)) for place, told in sorted(found.items())]
         dialect.upsert(engine, tables.packs, put=["count", "data"]).run(connection, rows)
     return count

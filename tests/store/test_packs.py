@@ -269,3 +269,17 @@ def test_a_damaged_hour_is_named_by_the_check_and_by_whoever_reads_it(told: Stor
         queries.observations(told.pages, Window(BEGAN - span("1h"), BEGAN + span("1h")))
     # What is not of that hour is all there.
     assert len(queries.observations(told.pages, Window(START, LATER)))
+
+
+def test_a_damaged_hour_hinders_no_recording_and_is_not_packed_over(told: Store) -> None:
+    fold(told)
+    with writing(told.engine) as connection:
+        connection.execute(sa.update(tables.packs).values(data=b"\xff" * 40))
+    late = BEGAN + span("30m")
+    told.writer.record([answer("ok", target=LEGACY, at=late)], LATER)
+    assert len(queries.observations(told.pages, Window(LATER, LATER + span("1h")))) == 0
+    with pytest.raises(StoreError, match="damaged"):
+        packs.fold_due(told.engine, LATER, 1000)
+    with reading(told.pages) as connection:
+        assert connection.execute(sa.select(sa.func.count()).where(tables.packs.c.data != b"\xff" * 40)).scalar() == 0
+        assert connection.execute(sa.select(sa.func.count()).where(tables.observations.c.at >= late.timestamp() * 1000)).scalar()
