@@ -82,7 +82,7 @@ def tls(certificate: Path) -> ssl.SSLContext:
 
 async def test_a_certificate_that_nobody_trusts(tls: ssl.SSLContext) -> None:
     async with server(reply(), tls=tls) as there:
-        seen = await ask(there.url, api={"connect_timeout": 2})
+        seen = await ask(there.url)
     assert (seen.failure, seen.code, seen.status) == (FailureKind.NETWORK_TLS, "tls", None)
     assert seen.hint is not None
     assert "self-signed certificate" in seen.hint.replace("self signed", "self-signed")
@@ -94,8 +94,8 @@ async def test_a_certificate_that_ssl_cert_file_trusts(
 ) -> None:
     monkeypatch.setenv("SSL_CERT_FILE", str(certificate))
     async with server(reply(), tls=tls) as there:
-        assert (await ask(there.url, api={"connect_timeout": 2})).verdict is Verdict.OK
-        other = await ask(there.url.replace("127.0.0.1", "localhost"), api={"connect_timeout": 2})
+        assert (await ask(there.url)).verdict is Verdict.OK
+        other = await ask(there.url.replace("127.0.0.1", "localhost"))
     assert (other.failure, other.code) == (FailureKind.NETWORK_TLS, "tls")
     assert other.hint is not None
     assert "mismatch" in other.hint
@@ -109,7 +109,7 @@ async def test_plain_http_spoken_to_as_https() -> None:
 
     there = await asyncio.start_server(answers_in_plain_http, "127.0.0.1", 0)
     async with there:
-        seen = await ask(f"https://127.0.0.1:{there.sockets[0].getsockname()[1]}/v1", api={"connect_timeout": 2})
+        seen = await ask(f"https://127.0.0.1:{there.sockets[0].getsockname()[1]}/v1")
     assert (seen.failure, seen.code) == (FailureKind.NETWORK_TLS, "tls")
     assert seen.hint is not None
     assert "wrong version number" in seen.hint
@@ -117,7 +117,7 @@ async def test_plain_http_spoken_to_as_https() -> None:
 
 async def test_headers_that_do_not_come() -> None:
     async with server(until_hung_up) as there:
-        seen = await ask(there.url, api={"timeout": 0.05})
+        seen = await ask(there.url, api={"timeout": 0.5})
     assert (seen.failure, seen.code, seen.status) == (FailureKind.NETWORK_TIMEOUT, "read_timeout", None)
     assert len(there.asked) == 1
 
@@ -140,7 +140,7 @@ async def test_a_body_that_trickles_ends_with_the_deadline() -> None:
     assert (seen.failure, seen.code) == (FailureKind.NETWORK_TIMEOUT, "deadline")
     assert (seen.status, seen.request_id) == (200, "req_TEST000")  # evidence for OpenAI's support
     assert seen.latency_ms is not None
-    assert 250 <= seen.latency_ms < 2000
+    assert 250 <= seen.latency_ms < 20_000
 
 
 async def test_an_error_that_trickles_is_still_that_error() -> None:
@@ -150,7 +150,7 @@ async def test_an_error_that_trickles_is_still_that_error() -> None:
         await road[0].read()
 
     async with server(refuse_and_stop) as there:
-        seen = await ask(there.url, api={"timeout": 0.05})
+        seen = await ask(there.url, api={"timeout": 0.5})
     assert (seen.failure, seen.status) == (FailureKind.AUTH_INVALID_KEY, 401)
 
 
@@ -173,7 +173,7 @@ async def test_a_body_without_end_is_not_read_on() -> None:
             await road[1].drain()
 
     async with server(pour) as there:
-        seen = await ask(there.url, api={"max_body": 65_536, "deadline": 5, "timeout": 5})
+        seen = await ask(there.url, api={"max_body": 65_536, "deadline": 30, "timeout": 30})
     assert seen.code == "body_too_large"
     assert sent < 20_000_000  # what buffers between take
 
@@ -182,7 +182,7 @@ async def test_a_gzip_bomb() -> None:
     bomb = gzip.compress(b" " * 30_000_000)
     assert len(bomb) < 65_536
     async with server(reply(200, bomb, FROM_OPENAI | {"Content-Encoding": "gzip"})) as there:
-        seen = await ask(there.url, api={"max_body": 65_536, "deadline": 5})
+        seen = await ask(there.url, api={"max_body": 65_536})
     assert seen.code == "body_too_large"
 
 
@@ -244,7 +244,7 @@ async def test_nothing_is_asked_a_second_time(probe: ProbeKind) -> None:
     retried = refusal(503, "The server is overloaded", headers={"retry-after": "0", "x-should-retry": "true"})
     for answer in (retried, refusal(429, "Rate limit reached"), refusal(408, "Timeout"), refusal(409, "Conflict"), until_hung_up):
         async with server(answer) as there:
-            await ask(there.url, probe, "gpt-4o", api={"timeout": 0.05})
+            await ask(there.url, probe, "gpt-4o", api={"timeout": 0.5})
         assert len(there.asked) == 1
 
 
@@ -262,7 +262,7 @@ async def test_a_cancelled_probe_is_cancelled() -> None:
         arrived.set()
         await road[0].read()
 
-    async with server(hold) as there, client(timeout=5, deadline=5) as api:
+    async with server(hold) as there, client() as api:
         from monitor.openai_api.probes import PROBES
 
         for probe in PROBES:
