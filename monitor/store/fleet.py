@@ -49,13 +49,15 @@ def _projects(engine: Engine, now: datetime, name: str | None) -> list[ProjectSt
         rows = connection.execute(_of(_PROJECTS, tables.projects.c.id, name)).all()
         checks = {row[0]: _Checks(*row[1:]) for row in connection.execute(_of(_all_summed(now), tables.targets.c.project_id, name))}
         _look_closer(connection, {number: mine for number, mine in checks.items() if not mine.all_well}, now)
-        found = [(row, mine, *mine.health()) for row in rows for mine in (checks.get(row.id, _NOTHING),)]
-        worst = {row.id: one.id for row, mine, _, health in found if mine.notable and (one := mine.worst(health))}
+        health = {number: mine.health() for number, mine in checks.items()}
+        notable = ((number, mine.worst(health[number][1])) for number, mine in checks.items() if mine.notable)
+        worst = {number: one.id for number, one in notable if one}
         told = statuses(connection, worst.values(), now)
         loose = set(connection.execute(_of(_USABLE_THOUGH_DENIED, tables.targets.c.project_id, name)).scalars())
     made = []
-    for row, mine, lanes, health in found:
-        known = codec.project_of(row.name, row.facts)
+    for number, called, facts, keys, kinds in rows:  # by place: two thousand rows are read for every page
+        known, mine = codec.project_of(called, facts), checks.get(number, _NOTHING)
+        lanes, worst_lane = health.get(number) or mine.health()
         made.append(
             ProjectStatus(
                 name=known.name,
@@ -68,14 +70,14 @@ def _projects(engine: Engine, now: datetime, name: str | None) -> list[ProjectSt
                 tags=known.tags,
                 models=known.models,
                 denied_models=known.denied_models,
-                health=health.health,
-                since=health.since,
+                health=worst_lane.health,
+                since=worst_lane.since,
                 lamps=lanes,
-                worst=told[worst[row.id]] if row.id in worst else None,
-                keys=row.keys,
+                worst=told[worst[number]] if number in worst else None,
+                keys=keys,
                 targets=mine.count,
                 last_at=codec.moment(mine.last_at),
-                findings=_findings(known.project_id, row.kinds, loose=row.id in loose),
+                findings=_findings(known.project_id, kinds, loose=number in loose),
             )
         )
     return sorted(made, key=lambda status: (-status.health.rank, status.name))
@@ -102,21 +104,21 @@ def _look_closer(connection: Connection, checks: Mapping[int, "_Checks"], now: d
 class _Checks:
     """The checks of one project: those that are simply well in sums, the others one by one."""
 
-    __slots__ = ("all_well", "count", "last_at", "notable", "well")
+    __slots__ = ("all_well", "count", "last_at", "notable", "since", "well")
 
     def __init__(self, count: int, well: int, last_at: int | None, *since: int | None) -> None:
         self.count, self.last_at = count, last_at
         self.all_well = well == 1
+        self.since = since
+        """Of each of `_PROBES`: since when the last of its targets is as it is."""
         self.well: _Well = []
-        """Probes, and since when the last of their targets is well."""
-        if self.all_well:
-            self.well = [(probe, at) for probe, at in zip(_PROBES, since, strict=True) if at is not None]
+        """Of a project that is not all well: probes, and since when the last of their targets that are well is."""
         self.notable: list[_Notable] = []
 
     def health(self) -> tuple[dict[Lane, LaneState], LaneState]:
         """The lamps, and the worst of them."""
-        if not self.notable:
-            return _all_well(tuple(self.well))
+        if self.all_well:
+            return _all_well(self.since)
         lanes = lamps(chain(_briefs(self.well), (one.brief for one in self.notable)))
         return lanes, overall(lanes.values())
 
@@ -167,9 +169,10 @@ class _Notable:
         self.suspect = known.suspect
 
 
-@lru_cache(maxsize=4096)
-def _all_well(well: tuple[tuple[int, int | None], ...]) -> tuple[dict[Lane, LaneState], LaneState]:
-    lanes = lamps(_briefs(well))
+@lru_cache(maxsize=16_384)
+def _all_well(since: tuple[int | None, ...]) -> tuple[dict[Lane, LaneState], LaneState]:
+    """Lamps, and the worst of them, where all of every probe's targets are well since then; None where it has none."""
+    lanes = lamps(_briefs((probe, at) for probe, at in zip(_PROBES, since, strict=True) if at is not None))
     return lanes, overall(lanes.values())
 
 
