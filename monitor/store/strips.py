@@ -31,7 +31,7 @@ def strips(engine: Engine, window: Window, cells: int = 48, projects: Collection
         names = _names(connection, projects)
         grain = _grain(connection, window, cells)
         counts, causes = _asked(window, cells, grain, None if projects is None else list(names))
-        commonest = dict(connection.execute(causes).all())
+        commonest: dict[int, str] = dict(connection.execute(causes).all())
         rows = [
             (names[place // cells], place % cells, *rest, commonest.get(place))
             for place, *rest in connection.execute(counts)

@@ -1,5 +1,5 @@
 """Pages over 200 projects with 30 days of history, and over 2,000 with 13 months and an organization's record: on the server, and
-in Chromium. The large store is kept in `data/bench`.
+in Chromium. The large stores are kept in `data/bench`.
 """
 
 import os
@@ -16,8 +16,9 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from monitor.store.engine import open_engine
 from tests.benchmarks import fleets, organizations
-from tests.benchmarks.history import PROJECTS, YEAR
+from tests.benchmarks.history import NEW, PROJECTS, YEAR
 from tests.browser.conftest import READY, chromium, free_port
 from tests.conftest import ROOT
 
@@ -89,18 +90,21 @@ def move(page: Page, name: str, title: str) -> float:
     return time.perf_counter() - began
 
 
-def seconds_to_move(browser: Browser, url: str) -> dict[str, float]:
-    """From a click in the menu until the page is drawn, after each was looked at once."""
+def seconds_to_move(browser: Browser, *urls: str) -> list[dict[str, float]]:
+    """From a click in the menu until the page is drawn, after each was looked at once; of several dashboards in turns."""
     context = browser.new_context(viewport={"width": 1440, "height": 900})
-    page = context.new_page()
-    page.goto(url)
-    page.wait_for_function(READY, timeout=60_000)
-    taken: dict[str, list[float]] = {name: [] for name in MOVES}
+    pages = [context.new_page() for _ in urls]
+    for page, url in zip(pages, urls, strict=True):
+        page.goto(url)
+        page.wait_for_function(READY, timeout=60_000)
+    taken: list[dict[str, list[float]]] = [{name: [] for name in MOVES} for _ in urls]
     for _ in range(4):
         for name, title in MOVES.items():
-            taken[name].append(move(page, name, title))
+            for page, times in zip(pages, taken, strict=True):
+                page.bring_to_front()
+                times[name].append(move(page, name, title))
     context.close()
-    return {name: round(statistics.median(times[1:]), 3) for name, times in taken.items()}
+    return [{name: round(statistics.median(seconds[1:]), 3) for name, seconds in times.items()} for times in taken]
 
 
 def figures() -> Iterator[dict[str, object]]:
@@ -114,6 +118,32 @@ def figures() -> Iterator[dict[str, object]]:
         url = organizations.kept(now, PROJECTS, YEAR)
         for figure in measured(url, Path(folder)):
             yield {**figure, "projects": PROJECTS, "days": YEAR, "note": fleets.NOTE}
+        yield from compared(organizations.kept(now, PROJECTS, NEW), url)
+
+
+def compared(new: str, old: str) -> Iterator[dict[str, object]]:
+    """How many times as long all pages together take over thirteen months as over a store with each check's first two answers."""
+    path = chromium()
+    if path is None:
+        yield {"figure": "pages_many_checks_over_few", "skipped": "no Chromium"}
+        return
+    script = ROOT / "monitor/ui/main.py"
+    with sync_playwright() as playwright, served(script, new) as few, served(script, old) as many:
+        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
+        rounds = [[seconds_to_last_element(browser, address) for address, _ in (few, many)] for _ in range(9)][2:]
+        first = [statistics.median(column) for column in zip(*rounds, strict=True)]
+        moves = [sum(pages.values()) for pages in seconds_to_move(browser, few[0], many[0])]
+        browser.close()
+    counts = {"few": _checks(new), "many": _checks(old), "goal": 1.2}
+    yield {"figure": "first_screen_many_checks_over_few", "value": round(first[1] / first[0], 2), **counts}
+    yield {"figure": "moves_many_checks_over_few", "value": round(moves[1] / moves[0], 2), **counts}
+
+
+def _checks(url: str) -> int:
+    engine = open_engine(url, readonly=True)
+    found = fleets.checks(engine)
+    engine.dispose()
+    return found
 
 
 def measured(url: str, folder: Path) -> Iterator[dict[str, object]]:
@@ -130,7 +160,7 @@ def measured(url: str, folder: Path) -> Iterator[dict[str, object]]:
         rounds = [(seconds_to_last_element(browser, nothing[0]), seconds_to_last_element(browser, full[0])) for _ in range(9)][2:]
         bare, overview = (statistics.median(column) for column in zip(*rounds, strict=True))
         yield {"figure": "overview_over_empty_page_s", "value": round(overview - bare, 3), "empty_s": round(bare, 3), "goal": 0.8}
-        for name, seconds in seconds_to_move(browser, full[0]).items():
+        for name, seconds in seconds_to_move(browser, full[0])[0].items():
             yield {"figure": f"move_to_{name}_s", "value": seconds, "goal": 0.5}
         browser.close()
 
