@@ -16,6 +16,11 @@ settings.load_profile("any machine")
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
 
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    # A run starts some hundred programs: each would compile a thousand files, for longer than it then works. The workers of this
+    # run are started after this, and keep what they compile too.
+    os.environ.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / ".pytest_cache" / "bytecode"))
+
 
 @pytest.fixture(autouse=True)
 def _clean_environment(monkeypatch: pytest.MonkeyPatch) -> None:

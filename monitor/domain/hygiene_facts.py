@@ -133,12 +133,16 @@ class KeyFacts:
         return f"key:{self.project.name}/{self.label}" if self.label is not None else f"key:{self.api_key}"
 
     def expires_in(self, now: datetime) -> str | None:
-        """When it expires, in words; None where OpenAI names no day, or its record is not known."""
+        """When it expires, in words; None where OpenAI names no day, or its record is not known. Days are those of the calendar
+        (UTC), as of every deadline.
+        """
         ends = self.record.time("expires_at") if self.record else None
         if ends is None:
             return None
-        days = abs(ends - now) // timedelta(days=1)
-        said = "1 day" if days == 1 else f"{days:,} days" if days else "less than a day"
+        days = abs((ends.date() - now.date()).days)
+        if days == 0:
+            return "today"
+        said = "1 day" if days == 1 else f"{days:,} days"
         return f"in {said}" if ends > now else f"{said} ago"
 
     @property

@@ -96,7 +96,7 @@ def _user_owned(key: KeyFacts, policy: HygienePolicy, now: datetime) -> Judgemen
     if facts.get("owner_type") == "user":
         evidence.append(Evidence(f"OpenAI says that a user owns it{who}", key.record_reading.at))
     else:
-        evidence.append(Evidence("the secret begins like a user's key; OpenAI's own word would need an admin key", now))
+        evidence.append(Evidence(f"the secret begins like a user's key; OpenAI's own word is missing: {_no_record(key)}", now))
     said = f"A person owns this key of production{who}: it stops on the day that person leaves the project."
     return Broken(said, service_account_step(key), tuple(evidence))
 

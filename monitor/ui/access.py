@@ -13,7 +13,7 @@ from monitor.domain.organization import NO_ADMIN_KEY
 from monitor.domain.words import Confidence
 from monitor.ui import blocks
 from monitor.ui.blocks import lamp
-from monitor.ui.format import MISSING, escape, link, number, title
+from monitor.ui.format import MISSING, escape, link, number, plural, title
 
 SEVERITIES = {Severity.CRITICAL: Health.FAILING, Severity.WARNING: Health.DEGRADED, Severity.INFO: Health.UNKNOWN}
 Counts = Mapping[tuple[Cell, ...], int]
@@ -34,7 +34,7 @@ def rank(cells: Iterable[Cell]) -> int:
 def cell(access: Access | None, today: date, window: str, *, silent: bool) -> str:
     """Truth first, then policy, list and shutdown: a shape and a word each."""
     if access is None:
-        return '<span class="soft">·</span>'
+        return '<span class="soft none">·</span>'
     facts = [_policy(access), _listed(access)]
     if access.shutdown is not None:
         left = (access.shutdown - today).days
@@ -91,15 +91,18 @@ LEGEND = (
 )
 
 
-def unknown_policy(counts: Counts) -> str:
-    """Why policies are not known, where they are not; empty where all are."""
-    reasons = sorted({cell.why_unknown for cells in counts for cell in cells if cell.why_unknown})
+def unknown_policy(chosen: Mapping[str, tuple[Cell, ...]], counts: Counts) -> str:
+    """Of which projects the policies are not known, and why; empty where all are."""
+    unknown = {cells: why for cells in counts if (why := sorted({cell.why_unknown for cell in cells if cell.why_unknown}))}
+    reasons = sorted({each for why in unknown.values() for each in why})
     if not reasons:
         return ""
     if reasons == [NO_ADMIN_KEY]:
         return "Policy: needs an admin key. Name one in monitor.toml under [[organizations]]; it only reads."
+    many = sum(counts[cells] for cells in unknown)
+    whose = next(name for name, cells in chosen.items() if cells in unknown) if many == 1 else plural(many, "project")
     shown = "; ".join(reasons[:2])
-    return f"Policy is not known everywhere: {shown}{f'; and {len(reasons) - 2} more reasons' if len(reasons) > 2 else ''}."
+    return f"Policy of {whose} is not known: {shown}{f'; and {len(reasons) - 2} more reasons' if len(reasons) > 2 else ''}."
 
 
 def findings_table(found: Sequence[AccessFinding], window: str) -> None:
@@ -119,7 +122,8 @@ def findings_table(found: Sequence[AccessFinding], window: str) -> None:
                 proof,
             )
         )
-    blocks.table([("How bad", "nw"), ("Where", "nw"), ("What disagrees", "said4"), ("What to do", "said4"), ("", "r nw")], rows)
+    columns = [("How bad", "nw"), ("Where", "nw"), ("What disagrees", "said4"), ("What to do", "said4"), ("", "r nw")]
+    blocks.table(columns, rows, css="stack")
 
 
 def _words_of(access: Access) -> str:
@@ -187,7 +191,7 @@ def exposures_table(found: Sequence[Exposure], window: str) -> None:
             )
         )
     columns = [("Left", "nw"), ("Shut down on", "nw"), ("Model", "nw"), ("Who needs or uses it, most first", "")]
-    blocks.table([*columns, ("Requests a day", "r nw"), ("Tokens a day", "r nw")], rows)
+    blocks.table([*columns, ("Requests a day", "r nw"), ("Tokens a day", "r nw")], rows, css="stack")
 
 
 def csv_rows(accesses: Iterable[Access], found: Iterable[AccessFinding], now: datetime) -> list[dict[str, Any]]:

@@ -17,8 +17,8 @@ from monitor.domain.health import Health, LaneState
 from monitor.domain.incidents import NOTHING_OPEN, OpenIncidents
 from monitor.domain.inventory import ApiKey, Fingerprint, Project
 from monitor.domain.postmortem import WHO_MENDS
-from monitor.domain.ratelimits import never_fits
-from monitor.domain.taxonomy import KINDS, LAMPS, FailureKind, Lane
+from monitor.domain.recovery import by_itself
+from monitor.domain.taxonomy import LAMPS, FailureKind, Lane
 from monitor.domain.timeline import Window
 from monitor.domain.words import capital
 from monitor.store.engine import Problem, StoreError
@@ -496,6 +496,13 @@ def said_rows(said: Diagnosis) -> str:
     )
 
 
+def passes(kind: FailureKind, newest: TargetStatus | None, now: datetime, zone: tzinfo) -> str:
+    """Whether it heals by itself, as the newest bad answer lets hope."""
+    told = newest if newest and newest.last_failure else None
+    said = by_itself(kind, now, at=told.last_at, retry_after=told.retry_after, hit=told.hit) if told else by_itself(kind, now)
+    return local(said, now, zone)
+
+
 def inline(text: str) -> str:
     """A sentence of ours, escaped, with what stands between backticks as code."""
     return _CODE.sub(r"<code>\1</code>", escape(text))
@@ -560,20 +567,10 @@ def diagnosis_card(
         f'<div class="card" style="--c:var(--{look(health).css})"><div class="where">{lamp(health)}{"".join(where)}'
         f'<span class="soft">{escape(kind.value)}</span></div><h3>{inline(said.summary)}</h3><dl>'
         f"{said_rows(said)}<dt>Since</dt><dd>{escape(capital(began.removeprefix('since ')))}{escape(last_ok)}</dd>"
-        f"<dt>By itself?</dt><dd>{escape(_recovery(status, kind, now, zone))}</dd>{others}"
+        f"<dt>By itself?</dt><dd>{escape(passes(kind, status, now, zone))}</dd>{others}"
         f"<dt>Evidence</dt><dd><details><summary>what this rests on</summary><ul>{evidence}</ul></details>"
         f'<a href="{address}" target="_self">Raw answers</a></dd></dl></div>'
     )
-
-
-def _recovery(status: TargetStatus, kind: FailureKind, now: datetime, zone: tzinfo) -> str:
-    if not KINDS[kind].retry_helps or never_fits(status.hit):
-        return "No: it stays until somebody acts. It is seen here within a minute or two after that."
-    if status.retry_after is None or status.last_at is None:
-        return "Yes, it may pass without anybody's help; when, nobody said."
-    over = status.last_at + timedelta(seconds=status.retry_after)
-    when = f"about {over.astimezone(zone):%H:%M:%S}" if over > now else f"at {over.astimezone(zone):%H:%M:%S}, which has passed"
-    return f"Yes: OpenAI said to try again in {span(status.retry_after)}, {when}."
 
 
 def finding(headline: str, where: str, why: str) -> None:
@@ -588,12 +585,15 @@ def finding(headline: str, where: str, why: str) -> None:
 
 
 def table(columns: Sequence[tuple[str, str]], rows: Iterable[Sequence[str]], css: str = "") -> None:
-    """A table of ready HTML cells. A column is its title and its class: `r` right, `nw` unbroken, or nothing."""
+    """A table of ready HTML cells. A column is its title and its class: `r` right, `nw` unbroken, or nothing.
+
+    On a telephone a `stack` is read row by row: each cell but the first stands on a line of its own, after the title of its column.
+    """
     head = "".join(f'<th class="{kind}">{escape(name)}</th>' for name, kind in columns)
-    body = "".join(
-        "<tr>" + "".join(f'<td class="{kind}">{cell}</td>' for (_, kind), cell in zip(columns, row, strict=True)) + "</tr>"
-        for row in rows
-    )
+    names = [name if place and "stack" in css else "" for place, (name, _) in enumerate(columns)]
+    named = [f' data-name="{escape(name)}"' if name else "" for name in names]
+    opened = [f'<td class="{kind}"{name}>' for (_, kind), name in zip(columns, named, strict=True)]
+    body = "".join("<tr>" + "".join(f"{cell}{said}</td>" for cell, said in zip(opened, row, strict=True)) + "</tr>" for row in rows)
     show(f'<div class="wide"><table class="t {css}"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>')
 
 

@@ -193,7 +193,7 @@ def _table(rows: Sequence[tuple[str, ...]]) -> None:
     if rows:
         names = ("When", "What changed", "Where", "Who", "How it is known", "Incidents")
         columns = [(name, "") for name in names]
-        blocks.table(columns, rows, css="feed")
+        blocks.table(columns, rows, css="feed stack")
 
 
 def _day(there: date, today: date) -> str:

@@ -156,7 +156,7 @@ def _table(rows: list[tuple[str, Row]], chosen: str) -> None:
         lamp = f'<span class="{css}"><i aria-hidden="true">{shape}</i> {escape(word)}</span>'
         shown.append((lamp, place, f'<span class="mono">{escape(project_id)}</span>', blocks.dash(key), escape(why)))
     columns = [("What", "nw"), ("Project", "nw"), ("Id at OpenAI", "nw"), ("Key", "nw"), ("", "nw")]
-    blocks.table(columns, shown)
+    blocks.table(columns, shown, css="stack")
     frame = pd.DataFrame(
         [(_WHAT[what][2], *row) for what, row in rows], columns=["what", "project_id", "project", "key", "explanation"]
     )

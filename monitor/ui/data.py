@@ -28,6 +28,7 @@ from monitor.domain.inventory import ProbeKind
 from monitor.domain.model_access import Access
 from monitor.domain.organization import Gap
 from monitor.domain.sli import OBJECTIVE, Counts, windows
+from monitor.domain.taxonomy import Lane
 from monitor.domain.timeline import Window, floor
 from monitor.store import intents, queries, slo
 from monitor.store.engine import Engine, open_engine, parse
@@ -468,9 +469,9 @@ def incidents_going() -> OpenIncidents:
     return cast("OpenIncidents", _at_hand((url, "going"), version, lambda: _status(url, version, "incidents_going")))
 
 
-def open_incidents(name: str | None = None, most: int = MOST_INCIDENTS) -> list[Incident]:
-    """Some of those that go on (of one project): the worst first, of these what nobody has taken, then the newest."""
-    return incidents(IncidentFilter(open_only=True, project=name), 0, most)
+def open_incidents(name: str | None = None, most: int = MOST_INCIDENTS, lane: Lane | None = None) -> list[Incident]:
+    """Some of those that go on (of one project or lane): the worst first, of these what nobody has taken, then the newest."""
+    return incidents(IncidentFilter(open_only=True, project=name, lane=lane.value if lane else None), 0, most)
 
 
 def incidents(where: IncidentFilter, first: int = 0, most: int = MOST_INCIDENTS) -> list[Incident]:

@@ -124,7 +124,7 @@ def table(found: Sequence[Deadline], told: Told, channels: bool | None, now: dat
             projects += f" and {len(each.projects) - 4:,} more"
         title = escape(capital(each.title))
         if page is not None:
-            where = {"project": each.projects[0] if len(each.projects) == 1 else None, "model": each.model}
+            where = {"project": each.projects[0] if len(each.projects) == 1 else None, "model": each.model, "key": each.key}
             title = f'<a href="{link(page, window=window, **where)}" target="_self">{title}</a>'
         sure = (
             ""
@@ -153,7 +153,7 @@ def table(found: Sequence[Deadline], told: Told, channels: bool | None, now: dat
         ("Next step", "said4"),
         ("Who was told", ""),
     ]
-    blocks.table(columns, rows, css="dl")
+    blocks.table(columns, rows, css="dl stack")
 
 
 def _span(deadline: Deadline) -> str:

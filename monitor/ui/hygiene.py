@@ -295,7 +295,8 @@ def rotation_table(shown: Sequence[Rotation], now: datetime, zone: tzinfo) -> No
                 escape(local(" ".join(map(capital, each.reasons)), now, zone)),
             )
         )
-    blocks.table([("Project", "nw"), ("Replaced", ""), ("Since", "nw"), ("Delete the old one?", "nw"), ("Because", "")], rows)
+    columns = [("Project", "nw"), ("Replaced", ""), ("Since", "nw"), ("Delete the old one?", "nw"), ("Because", "")]
+    blocks.table(columns, rows, css="stack")
 
 
 def rotation_card(one: Rotation, now: datetime, zone: tzinfo) -> None:

@@ -11,11 +11,12 @@ from monitor.domain.health import Health
 from monitor.domain.incidents import Event, EventKind, Incident, OpenIncidents, Severity
 from monitor.domain.inventory import Target
 from monitor.domain.postmortem import EVENT_WORDS, WHO_MENDS, mtta, mttd, mttr, typical
-from monitor.domain.taxonomy import KINDS, Lane, Scope
+from monitor.domain.taxonomy import Lane, Scope
 from monitor.domain.timeline import to_ms
 from monitor.domain.words import capital
 from monitor.store.intents import Intent
 from monitor.store.outbox import DeliveryRow, DeliveryState
+from monitor.store.queries import TargetStatus
 from monitor.ui import blocks
 from monitor.ui.blocks import dash, lamp
 from monitor.ui.format import MISSING, age, clock, escape, exact, link, local, number, plural, since, span, title, words
@@ -140,17 +141,20 @@ FEW = 8
 """Open incidents that are shown above what they explain; the rest is a link."""
 
 
-def open_ones(
-    incidents: Sequence[Incident], count: int, now: datetime, zone: tzinfo, window: str, *, silent: bool, project: str | None = None
-) -> None:
-    """The worst of those that go on (of one project), above what they explain, and how many more; nothing where there are none."""
+def open_ones(incidents: Sequence[Incident], count: int, now: datetime, zone: tzinfo, window: str, *, silent: bool) -> None:
+    """The worst of those that go on, above what they explain, and how many more; nothing where there are none."""
     if not incidents:
         return
     blocks.heading("Open before the silence" if silent else "Open incidents", "one for each cause, worst first")
     table(incidents[:FEW], now, zone, window, silent=silent)
-    if count > FEW:
+    more(count - FEW, window)
+
+
+def more(count: int, window: str, project: str | None = None) -> None:
+    """A link to those that go on (in one project), where some are not shown."""
+    if count > 0:
         address = link("incidents", window=window, project=project, open="1")
-        blocks.show(f'<a href="{address}" target="_self">{plural(count - FEW, "more open incident")}</a>')
+        blocks.show(f'<a href="{address}" target="_self">{plural(count, "more open incident")}</a>')
 
 
 # --- the list --------------------------------------------------------------------------------------------------------------
@@ -265,14 +269,32 @@ def head(one: Incident, now: datetime, zone: tzinfo, window: str, *, silent: boo
     )
 
 
-def card(one: Incident, now: datetime, zone: tzinfo, window: str) -> None:
-    """The diagnosis."""
-    blocks.show(_card(one, now, zone, window, one.projects[0] if len(one.projects) == 1 else None))
+def card(one: Incident, targets: Sequence[TargetStatus], now: datetime, zone: tzinfo, window: str) -> None:
+    """The diagnosis. `targets` are those of its project, where it is only one."""
+    blocks.show(_card(one, targets, now, zone, window, one.projects[0] if len(one.projects) == 1 else None))
 
 
-def cards(open_ones: Sequence[Incident], project: str, now: datetime, zone: tzinfo, window: str, *, silent: bool) -> list[str]:
-    """What the open incidents say of a project, as it was found when they opened: the newest answer need not be a bad one."""
-    return [_card(one, now, zone, window, project, named=state(one, silent=silent)) for one in open_ones]
+def cards(
+    open_ones: Iterable[Incident],
+    targets: Sequence[TargetStatus],
+    now: datetime,
+    zone: tzinfo,
+    window: str,
+    project: str | None = None,
+    *,
+    silent: bool,
+) -> list[str]:
+    """What open incidents say (of a project, or each of those it hits), as it was found when they opened: the newest answer need
+    not be a bad one.
+    """
+    said = []
+    for one in open_ones:
+        taken = f"{one.acknowledged_by or 'somebody'} has taken it" if one.acknowledged_at else "nobody has taken it yet"
+        whose = "" if project else f"<b>{hit(one)}</b>"
+        named = f"{state(one, silent=silent)}{whose}"
+        only = project or (one.projects[0] if len(one.projects) == 1 else None)
+        said.append(_card(one, targets, now, zone, window, only, named, f'<span class="soft">{escape(taken)}</span>'))
+    return said
 
 
 def explains(one: Incident, target: Target, lane: Lane) -> bool:
@@ -282,19 +304,33 @@ def explains(one: Incident, target: Target, lane: Lane) -> bool:
     return one.cause.scope is not Scope.MODEL or target.model in one.models
 
 
-def _card(one: Incident, now: datetime, zone: tzinfo, window: str, project: str | None, named: str = "") -> str:
+def _newest(one: Incident, targets: Sequence[TargetStatus]) -> TargetStatus | None:
+    """The check whose bad answer for this cause is the newest."""
+    theirs = [each for each in targets if each.last_failure is one.failure and explains(one, each.target, one.failure.lane)]
+    return max(theirs, key=lambda each: each.last_at or one.opened_at, default=None)
+
+
+def _card(
+    one: Incident,
+    targets: Sequence[TargetStatus],
+    now: datetime,
+    zone: tzinfo,
+    window: str,
+    project: str | None,
+    named: str = "",
+    taken: str = "",
+) -> str:
     said = blocks.here(one.diagnosis, now, zone)
     colour = look(_HEALTH[one.severity]).css if one.open else "unknown"
-    retry = KINDS[one.failure].retry_helps
-    itself = "Yes, it may pass without anybody's help." if retry else "No: it stays until somebody acts."
     raw = blocks.raw_answers(window, project=project, failure=one.failure.value)
     began = capital(since(one.first_bad_at, now, zone).removeprefix("since "))
     last_good = f"; last well {age(one.last_good_at, now)}" if one.last_good_at else ""
     heals = f"<dt>Since</dt><dd>{escape(began)}{escape(last_good)}</dd>" if named else ""
-    heals += f"<dt>By itself?</dt><dd>{itself}</dd>" if one.open else ""
+    if one.open:
+        heals += f"<dt>By itself?</dt><dd>{escape(blocks.passes(one.failure, _newest(one, targets), now, zone))}</dd>"
     where = (
         f'<div class="where">{named}<a href="{address(one, window)}" target="_self">{escape(label(one))}</a>'
-        f'<span class="soft">{escape(one.failure.value)}</span></div>'
+        f'<span class="soft">{escape(one.failure.value)}</span>{taken}</div>'
         if named
         else ""
     )
@@ -426,6 +462,7 @@ def evidence(frozen: Mapping[str, object], now: datetime, zone: tzinfo) -> None:
                 ("Request ids", ""),
             ],
             [_error(each, now, zone) for each in errors],
+            css="stack",
         )
     else:
         blocks.empty("No error was frozen.", "It opened without a failed answer of its own.")
@@ -521,8 +558,8 @@ def limits(frozen: Mapping[str, object], now: datetime, zone: tzinfo) -> None:
                 )
             )
     if rows:
-        columns = [("Project", ""), ("Key", ""), ("Model", ""), ("Limit of", ""), ("Limit", "r nw"), ("Remaining", "r nw")]
-        blocks.table([*columns, ("Said", "r nw")], rows)
+        columns = [("Project", ""), ("Key", ""), ("Model", "nw"), ("Limit of", "nw"), ("Limit", "r nw"), ("Remaining", "r nw")]
+        blocks.table([*columns, ("Said", "r nw")], rows, css="stack")
     else:
         blocks.show('<span class="soft">No limit of those who were hit was known then.</span>')
 
@@ -543,6 +580,7 @@ def deliveries(rows: Sequence[DeliveryRow], now: datetime, zone: tzinfo) -> None
     blocks.table(
         [("When", "nw"), ("Channel", "nw"), ("State", "nw"), ("Message", ""), ("Why", "")],
         [_delivery(row, now, zone) for row in rows],
+        css="stack",
     )
 
 

@@ -9,9 +9,11 @@ from monitor.domain.assessment import Assessment
 from monitor.domain.health import Health
 from monitor.domain.hygiene import Scorecard
 from monitor.domain.hygiene_facts import KeyFacts
+from monitor.domain.taxonomy import Lane
 from monitor.domain.timeline import Window
+from monitor.domain.words import capital
 from monitor.store.queries import IncidentFilter, KeyStatus
-from monitor.ui import blocks, charts, data, filters, hygiene, incidents
+from monitor.ui import blocks, charts, data, filters, hygiene, incidents, panels
 from monitor.ui.blocks import dash, lamp
 from monitor.ui.format import age, clock, escape, link, plural, title
 from monitor.ui.panels import KINDS_OF_KEYS
@@ -55,12 +57,9 @@ def story(row: KeyRow, found: Assessment, now: datetime, zone: tzinfo, *, silent
         changes = data.transitions(window, project)
         mine = changes[(changes["key"] == key.label) & (changes["probe"] == "auth")]
         hygiene.history_strip(mine, row.health(silent=silent), key.first_seen, window, now, zone)
-        words = None
-        if status.auth and (status.failure or status.auth.suspect):
-            words = blocks.diagnosis_of(status.auth, data.project(project, now), status, now)
-        if status.auth and words:
-            blocks.heading("What is wrong", "and what to do")
-            blocks.show(blocks.diagnosis_card(status.auth, words, now, zone, filters.window_name()))
+        of = data.project(project, now)
+        fleet, going_on = {project: of} if of else {}, data.open_incidents(project, lane=Lane.AUTH)
+        panels.key_diagnoses([status], fleet, going_on, now, zone, filters.window_name(), silent=silent)
     turn = found.rotation_of(key)
     if turn is not None:
         blocks.heading("Rotation", "may the old key be deleted?")
@@ -133,7 +132,7 @@ def _use(key: KeyFacts, now: datetime, zone: tzinfo) -> None:
     )
     number = key.project.project.project_id
     if key.api_key is None or number is None:
-        blocks.empty("Its use is not known.", escape(key.record_reading.why) + ".")
+        blocks.empty("Its use is not known.", escape(capital(key.record_reading.why)) + ".")
         return
     counted = data.usage(month, number)
     mine = counted[counted["api_key"] == key.api_key]
@@ -163,24 +162,21 @@ def _befell(key: KeyFacts, now: datetime, zone: tzinfo, *, silent: bool) -> None
     """Changes of this key in three months, and the incidents that it was in."""
     project = key.project.name
     quarter = Window.last(filters.WINDOWS["30d"] * 3, now, filters.WINDOWS["1h"])
-    left, right = st.columns(2)
-    with left:
-        blocks.heading("What changed", "of this key, in 90 days")
-        changes = [
-            each
-            for each in data.changes_of(project, quarter)
-            if (each.key is not None and each.key == key.label) or (key.api_key is not None and each.subject == key.api_key)
-        ]
-        if changes:
-            told = [(escape(clock(each.at, now, zone)), escape(each.text), dash(each.actor)) for each in changes[:30]]
-            blocks.table([("When", "nw"), ("What", ""), ("Who", "nw")], told)
-        else:
-            blocks.show('<span class="soft">No change of it is known.</span>')
-    with right:
-        blocks.heading("Incidents", "it was in, in 90 days")
-        lately = data.incidents(IncidentFilter(since=quarter.start, project=project))
-        been = [each for each in lately if f"{project}/{key.label}" in each.keys]
-        if been:
-            incidents.table(been[:20], now, zone, filters.window_name(), silent=silent)
-        else:
-            blocks.show('<span class="soft">None.</span>')
+    blocks.heading("What changed", "of this key, in 90 days")
+    changes = [
+        each
+        for each in data.changes_of(project, quarter)
+        if (each.key is not None and each.key == key.label) or (key.api_key is not None and each.subject == key.api_key)
+    ]
+    if changes:
+        told = [(escape(clock(each.at, now, zone)), escape(each.text), dash(each.actor)) for each in changes[:30]]
+        blocks.table([("When", "nw"), ("What", ""), ("Who", "nw")], told)
+    else:
+        blocks.show('<span class="soft">No change of it is known.</span>')
+    blocks.heading("Incidents", "it was in, in 90 days")
+    lately = data.incidents(IncidentFilter(since=quarter.start, project=project))
+    been = [each for each in lately if f"{project}/{key.label}" in each.keys]
+    if been:
+        incidents.table(been[:20], now, zone, filters.window_name(), silent=silent)
+    else:
+        blocks.show('<span class="soft">None.</span>')

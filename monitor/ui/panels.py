@@ -44,6 +44,7 @@ KINDS_OF_KEYS = {
     KeyKind.ADMIN: "admin key",
     KeyKind.UNKNOWN: "kind unknown",
 }
+_MOST_CARDS = 20
 WHY_FLAGGED = {
     KeyKind.USER_LEGACY: "It belongs to a user, not to a project: it works wherever that user may, and goes when the user goes.",
     KeyKind.USER_UNSCOPED: "It is bound to no project, so its use cannot be told apart. Use a service account of the project.",
@@ -79,7 +80,7 @@ def diagnoses(
     """
     ill = [status for status in targets if status.failure or (status.suspect and status.last_failure)]
     ill = [status for status in ill if not _explained(status, open_ones)]
-    cards = incidents.cards(open_ones, project.name, now, zone, window, silent=silent)
+    cards = incidents.cards(open_ones, targets, now, zone, window, project.name, silent=silent)
     ill.sort(key=_cause)
     groups = [list(group) for _, group in groupby(ill, key=_cause)]
     groups.sort(key=lambda group: (-max(status.health.rank for status in group), group[0].since or now))
@@ -93,6 +94,29 @@ def diagnoses(
         blocks.show("".join(cards))
     elif project.health is Health.HEALTHY and not silent:
         blocks.show('<span class="soft">Nothing is wrong: every check of this project passed when it was last made.</span>')
+
+
+def key_diagnoses(
+    keys: Sequence[KeyStatus],
+    fleet: Mapping[str, ProjectStatus],
+    open_ones: Sequence[Incident],
+    now: datetime,
+    zone: tzinfo,
+    window: str,
+    *,
+    silent: bool,
+) -> None:
+    """A card for everything that ails the first of these keys: what open incidents found, then what no incident explains."""
+    ill = [(key, key.auth) for key in keys if key.auth and (key.failure or key.auth.suspect)][:_MOST_CARDS]
+    going_on = [one for one in open_ones if any(_explained(status, [one]) for _, status in ill)]
+    cards = incidents.cards(going_on, [status for _, status in ill], now, zone, window, silent=silent)
+    for key, status in ill:
+        said = None if _explained(status, going_on) else blocks.diagnosis_of(status, fleet.get(key.project), key, now)
+        if said:
+            cards.append(blocks.diagnosis_card(status, said, now, zone, window, named=True))
+    if cards:
+        blocks.heading("What was wrong before the silence" if silent else "What is wrong", "and what to do")
+        blocks.show("".join(cards))
 
 
 def _explained(status: TargetStatus, open_ones: Sequence[Incident]) -> bool:
@@ -124,7 +148,7 @@ def _finding(status: TargetStatus, now: datetime, zone: tzinfo) -> str:
 def key_name(key: KeyStatus) -> str:
     """Its label and the end of its fingerprint."""
     tail = key.fingerprint.partition("…")[2] if key.fingerprint else ""
-    ending = f' <span class="soft mono">…{escape(tail)}</span>' if tail else ""
+    ending = f' <span class="soft mono nw">…{escape(tail)}</span>' if tail else ""
     return f"<b>{escape(key.label)}</b>{ending}"
 
 
@@ -164,7 +188,7 @@ def key_table(keys: Sequence[KeyStatus], now: datetime, zone: tzinfo, window: st
                 escape(age(key.last_ok_at, now)),
             )
         )
-    blocks.table(columns, rows)
+    blocks.table(columns, rows, css="stack")
 
 
 def target_table(targets: Sequence[TargetStatus], now: datetime, zone: tzinfo, window: str, *, silent: bool) -> None:
@@ -195,7 +219,7 @@ def target_table(targets: Sequence[TargetStatus], now: datetime, zone: tzinfo, w
                 escape(age(status.last_at, now)),
             )
         )
-    blocks.table(columns, rows)
+    blocks.table(columns, rows, css="stack")
 
 
 def _proof(status: TargetStatus, window: str) -> str:

@@ -10,8 +10,9 @@ from monitor.domain.health import Health
 from monitor.domain.hygiene import GRADES
 from monitor.domain.hygiene_rules import KEY_RULES
 from monitor.domain.rotation import Light, by_key
+from monitor.domain.taxonomy import Lane
 from monitor.domain.timeline import EPOCH
-from monitor.ui import blocks, data, filters, hygiene, key_story
+from monitor.ui import blocks, data, filters, hygiene, key_story, panels
 from monitor.ui.blocks import dash, lamp
 from monitor.ui.format import age, csv_of, escape, link, plural, since, viewer_zone
 from monitor.ui.key_story import KeyRow
@@ -167,7 +168,7 @@ def line(row: KeyRow) -> tuple[str, ...]:
     expiry = key.expires_in(now)
     css = "failing" if "expires_soon" in card.rules else ""
     linked = f'<a href="{hygiene.key_address(key)}" target="_self"><b>{escape(key.name)}</b></a>'
-    tail = f' <span class="soft mono">…{escape(key.tail)}</span>' if key.tail else ""
+    tail = f' <span class="soft mono nw">…{escape(key.tail)}</span>' if key.tail else ""
     return (
         f"{linked}{tail}<small>{escape(project_name)}</small>",
         lamp(health_of(row), None if status else "not watched", href=proof),
@@ -202,10 +203,6 @@ def export() -> str:
 
 with st.container(horizontal=True, horizontal_alignment="right"):
     st.download_button("Download CSV", export, "keys.csv", "text/csv", on_click="ignore")
-ill = [key for key in (row.status for row in chosen) if key and key.auth and (key.failure or key.auth.suspect)]
-if ill:
-    blocks.heading("What is wrong", "and what to do")
-    fleet = {each.name: each for each in data.fleet(now)}
-    said = [(key.auth, blocks.diagnosis_of(key.auth, fleet.get(key.project), key, now)) for key in ill[:20] if key.auth]
-    name = filters.window_name()
-    blocks.show("".join(blocks.diagnosis_card(auth, words, now, zone, name, named=True) for auth, words in said if words))
+watched = [row.status for row in chosen if row.status]
+fleet = {each.name: each for each in data.fleet(now)}
+panels.key_diagnoses(watched, fleet, data.open_incidents(lane=Lane.AUTH), now, zone, filters.window_name(), silent=silent)

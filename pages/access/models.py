@@ -36,7 +36,7 @@ with two:
 with three:
     owner = filters.choice("owner", "Owner", sorted({each.owner for each in every if each.owner}), every="All owners")
 with four:
-    only = filters.switch("broken", "Only what disagrees or does not work")
+    only = filters.switch("broken", "Only what is wrong")
 
 
 def wanted(each: Access | Standing) -> bool:
@@ -76,7 +76,7 @@ with place:
         when = f"in {days(first.days_left)}" if first.days_left > 0 else "today" if not first.days_left else f"since {first.day}"
         who = "1 project needs or uses" if len(first.who) == 1 else f"{len(first.who):,} projects need or use"
         then.append(f"<b>{escape(first.model)}</b> is shut down {when}; {who} it.")
-    if note := access.unknown_policy(counts):
+    if note := access.unknown_policy(chosen, counts):
         then.append(f'<span class="soft">{escape(note)}</span>')
     rest = f'<span class="then">{" ".join(then)}</span>' if then else ""
     blocks.show(f'<div class="verdict"><span class="{css}">{said}</span>{rest}</div>')
@@ -101,7 +101,7 @@ with box:
         (blocks.project_link(name, window), *(access.cell(held.get((name, each)), today, window, silent=silent) for each in models))
         for name in page
     ]
-    blocks.table([("Project", "nw"), *((each, "") for each in models)], lines, css="mx")
+    blocks.table([("Project", "nw"), *((each, "") for each in models)], lines, css="mx stack")
 left, right = st.columns([3, 1], vertical_alignment="center")
 
 
@@ -115,7 +115,8 @@ def export() -> str:
 
 with right, st.container(horizontal=True, horizontal_alignment="right"):
     st.download_button("Download CSV", export, "models.csv", "text/csv", on_click="ignore")
-left.html(f'<span class="soft">{access.LEGEND}</span>')
+with left:
+    blocks.show(f'<span class="soft">{access.LEGEND}</span>')
 
 on_page = [
     each

@@ -80,7 +80,8 @@ def one(number: int) -> None:
         if hurried and not asked:
             st.rerun()
         incidents.waiting(asked, silent=data.silent(at))
-        incidents.card(record.incident, at, zone, chosen)
+        hit = record.incident.projects
+        incidents.card(record.incident, data.targets(at, hit[0]) if len(hit) == 1 else [], at, zone, chosen)
         changes.around(record, at, zone, chosen)
         incidents.times(record.incident, at, zone)
         left, right = st.columns([3, 2])
