@@ -18,7 +18,7 @@ from monitor.domain.inventory import ApiKey, Check, Inventory, KeyKind, ProbeKin
 from monitor.domain.observation import Observation, RateLimitSnapshot, Verdict
 from monitor.domain.taxonomy import FailureKind
 from monitor.domain.timeline import floor, to_ms
-from monitor.store import maintenance, statistics, tables
+from monitor.store import maintenance, queries, statistics, tables
 from monitor.store.engine import open_engine, reading, writing
 from monitor.store.migrate import REVISIONS, migrate
 from monitor.store.queries import Heartbeat
@@ -86,7 +86,9 @@ def moments(now: datetime, since: datetime) -> Iterator[datetime]:
 
 
 def fill(url: str, now: datetime, projects: int, days: int) -> Writer:
-    """A migrated store of that many projects and days, of none with the newest answers alone; gives its writer."""
+    """A migrated store of that many projects and days, of none with the newest answers alone; one that is there already is brought
+    up to now. Gives its writer.
+    """
     known = fleet(projects)
     some = [check for check in known.checks if check.target.model in (None, MODELS[0])]
     engine = open_engine(url)
@@ -94,13 +96,15 @@ def fill(url: str, now: datetime, projects: int, days: int) -> Writer:
     writer = Writer(engine)
     writer.sync_inventory(known, now - timedelta(days=days))
     yesterday = floor(now, timedelta(days=1)) - timedelta(days=1)
-    for at in moments(now, yesterday) if days else ():
+    before = queries.heartbeat(engine)
+    for at in moments(now, max(yesterday, before.at) if before else yesterday) if days else ():
         writer.record(answers(some, at), at)
     for minutes in (2, 1):  # twice, so that health is as sure as it gets
         writer.record(answers(known.checks, now - timedelta(minutes=minutes), ill=3), now)
-    while not maintenance.prune(engine, now, Retention(), slices=10_000).finished:
-        pass
-    repeat(engine, now, 1, days)
+    if before is None:
+        while not maintenance.prune(engine, now, Retention(), slices=10_000).finished:
+            pass
+        repeat(engine, now, 1, days)
     beat(writer, now)
     return writer
 

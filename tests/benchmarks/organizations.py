@@ -2,6 +2,7 @@
 models, changes of thirteen months, and open incidents. All of it by the writers that the sync and the keepers use.
 """
 
+import shutil
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -51,20 +52,20 @@ def add(url: str, writer: Writer, now: datetime, known: Inventory) -> None:
 
 def kept(now: datetime, projects: int, days: int) -> str:
     """The URL of the store that `fleets.kept` keeps, copied, with all of it; made once and brought up to now ever after."""
-    path = fleets.CACHE / f"{REVISIONS[-1]}-{projects}x{days}-whole.db"
-    url = f"sqlite:///{path}"
+    folder = fleets.CACHE / f"{REVISIONS[-1]}-{projects}x{days}-whole"
     known = fleets.fleet(projects)
-    if path.exists():
-        writer = fleets.fill(url, now, projects, days)
-        _lists(writer, known, now)
-        return url
-    plain, _ = fleets.kept(now, projects, days)
-    part = path.with_suffix(".part")
-    part.unlink(missing_ok=True)
-    with closing(sqlite3.connect(plain.removeprefix("sqlite:///"))) as source, closing(sqlite3.connect(part)) as copy:
-        source.backup(copy)
-    add(f"sqlite:///{part}", fleets.fill(f"sqlite:///{part}", now, projects, days), now, known)
-    part.rename(path)
+    if not folder.exists():
+        plain, _ = fleets.kept(now, projects, days)
+        part = folder.with_suffix(".part")
+        shutil.rmtree(part, ignore_errors=True)
+        part.mkdir()
+        with closing(sqlite3.connect(plain)) as source, closing(sqlite3.connect(part / "store.db")) as copy:
+            source.backup(copy)
+        url = f"sqlite:///{part}/store.db"
+        add(url, fleets.fill(url, now, projects, days), now, known)
+        part.rename(folder)  # with the log that lies beside the file: parts of it may be there alone
+    url = f"sqlite:///{folder}/store.db"
+    _lists(fleets.fill(url, now, projects, days), known, now)
     return url
 
 
