@@ -117,6 +117,11 @@ def _strips(url: str, window: Window, cells: int, names: tuple[str, ...]) -> "pd
     return queries.strips(_engine(url), window, cells, names)
 
 
+@st.cache_data(ttl=600, max_entries=16, show_spinner=False, hash_funcs=_KEYS)
+def _settled_strips(url: str, window: Window, cells: int, names: tuple[str, ...]) -> "pd.DataFrame":
+    return queries.strips(_engine(url), window, cells, names)
+
+
 @st.cache_resource(ttl=60, max_entries=256, show_spinner=False)
 def _drawn(url: str, version: int, tick: datetime, name: str, key: tuple[Any, ...], _make: Callable[[], Any]) -> Any:  # noqa: ARG001
     return _make()
@@ -252,8 +257,26 @@ def keys(at: datetime, name: str | None = None) -> list[KeyStatus]:
 
 
 def strips(window: Window, names: Iterable[str], cells: int = 48) -> "pd.DataFrame":
-    """What happened to these projects, per cell of the window. Up to 20 s old: it covers hours."""
-    return _strips(database_url(), window, cells, tuple(names))
+    """What happened to these projects, per cell of the window. Up to 20 s old, because it covers hours; what is settled, ten
+    minutes.
+    """
+    import pandas as pd
+
+    url, shown, count = database_url(), tuple(names), settled(window, cells)
+    if not count:
+        return _strips(url, window, cells, shown)
+    border = window.start + window.length / cells * count
+    before = _settled_strips(url, Window(window.start, border), count, shown)
+    since = _strips(url, Window(border, window.end), cells - count, shown)
+    return pd.concat([before, since.assign(cell=since["cell"] + count)], ignore_index=True)
+
+
+def settled(window: Window, cells: int) -> int:
+    """How many cells of the window are over for a week or longer: only what is recorded very late still changes them."""
+    return max(0, (window.length - _SETTLES) // (window.length / cells))
+
+
+_SETTLES = timedelta(days=7)
 
 
 def failure_trend(window: Window, name: str | None = None) -> "pd.DataFrame":

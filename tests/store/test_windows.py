@@ -117,6 +117,19 @@ def test_strips_of_long_windows_have_cells_of_whole_days() -> None:
         assert (window.end.hour, window.end.minute) == (0, 0)
 
 
+@pytest.mark.parametrize("name", filters.WINDOWS)
+@pytest.mark.parametrize("most", [48, 96])
+def test_strips_of_which_a_part_is_settled_are_the_strips(
+    pages: Engine, name: str, most: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MONITOR_DATABASE_URL", sqlite_url(Path(str(pages.url.database))))
+    window = window_of(name)
+    cells = filters.cells(window, most)
+    assert (data.settled(window, cells) > 0) is (window.length > timedelta(days=7))
+    found, whole = data.strips(window, ["checkout"], cells), queries.strips(pages, window, cells, ["checkout"])
+    pd.testing.assert_frame_equal(found, whole)
+
+
 def test_what_late_answers_make_anew_hides_no_month(tmp_path: Path) -> None:
     """A month ago minutes were forgotten; one late answer makes one of them again, and nobody takes it for all there was."""
     engine, writer = new_store(sqlite_url(tmp_path / "late.db"))
