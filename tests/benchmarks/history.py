@@ -6,6 +6,7 @@ The stores lie in `data/bench`; what of them is recorded and what is repeated st
 import gc
 import statistics
 import time
+from collections import defaultdict
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -71,21 +72,27 @@ def questions(engine: Engine, now: datetime, name: str) -> dict[str, dict[str, Q
     }
 
 
-def cost(question: Question) -> float:
-    """Milliseconds of processor time, warm: the database works in this process."""
-    question()
-    times = []
-    for _ in range(ROUNDS):
-        began = time.process_time()
-        question()
-        times.append(time.process_time() - began)
-    return statistics.median(times) * 1000
+def cost(*questions: Question) -> list[float]:
+    """Milliseconds of processor time of each, warm, asked in turns: the database works in this process."""
+    times: list[list[float]] = [[] for _ in questions]
+    for number in range(ROUNDS + 1):
+        for question, taken in zip(questions, times, strict=True):
+            began = time.process_time()
+            question()
+            if number:
+                taken.append(time.process_time() - began)
+    return [statistics.median(taken) * 1000 for taken in times]
 
 
-def asked(engine: Engine, now: datetime, window: str) -> dict[str, dict[str, float]]:
-    """By page and question."""
-    pages = questions(engine, now, window)
-    return {page: {name: cost(question) for name, question in asked.items()} for page, asked in pages.items()}
+def asked(engines: dict[int, tuple[Engine, datetime]], window: str) -> dict[int, dict[str, dict[str, float]]]:
+    """By days of the store, page and question."""
+    found: dict[int, dict[str, dict[str, float]]] = {days: {} for days in engines}
+    all_of = {days: questions(engine, now, window) for days, (engine, now) in engines.items()}
+    for page, some in next(iter(all_of.values())).items():
+        for name in some:
+            for days, took in zip(all_of, cost(*(there[page][name] for there in all_of.values())), strict=True):
+                found[days].setdefault(page, {})[name] = took
+    return found
 
 
 def figures() -> Iterator[dict[str, object]]:
@@ -93,8 +100,7 @@ def figures() -> Iterator[dict[str, object]]:
     months as after one, and as in a store that counts no more than each check's first two answers.
     """
     now = datetime.now(UTC).replace(microsecond=0)
-    sums: dict[int, dict[str, float]] = {}
-    of_a_day: dict[tuple[int, str], float] = {}
+    engines: dict[int, tuple[Engine, datetime]] = {}
     counts: dict[int, int] = {}
     before = None
     for days in (NEW, MONTH, YEAR):
@@ -104,13 +110,17 @@ def figures() -> Iterator[dict[str, object]]:
         counts[days] = fleets.checks(engine)
         beat = queries.heartbeat(engine)
         assert beat is not None
+        engines[days] = engine, beat.at
         about = {"days": days, "projects": PROJECTS, "checks": counts[days], "mb": round(path.stat().st_size / 1e6)}
         yield {"figure": "store_made_in_s", "value": round(took), **about, "note": fleets.NOTE}
-        gc.collect()
-        gc.freeze()  # as the server of the pages does
-        sums[days] = dict.fromkeys(("overview", "project", "trends"), 0.0)
-        for window in filters.WINDOWS if days == YEAR else SAME if days == MONTH else SAME[:1]:
-            for page, costs in asked(engine, beat.at, window).items():
+    gc.collect()
+    gc.freeze()  # as the server of the pages does
+    sums: dict[int, dict[str, float]] = defaultdict(lambda: defaultdict(float))
+    of_a_day: dict[tuple[int, str], float] = {}
+    for window in filters.WINDOWS:
+        holding = [days for days in engines if days == YEAR or (days == MONTH and window in SAME) or window == SAME[0]]
+        for days, pages in asked({days: engines[days] for days in holding}, window).items():
+            for page, costs in pages.items():
                 once = costs.pop(SETTLED, None)
                 slowest = max(costs, key=lambda name: costs[name])
                 if window in SAME:
@@ -121,9 +131,10 @@ def figures() -> Iterator[dict[str, object]]:
                 yield {"figure": f"{page}_query_ms", "value": round(costs[slowest], 1), "goal": 50, **more}
                 if once is not None:
                     yield {"figure": "settled_strips_ms", "value": round(once, 1), "window": window, "days": days}
-        engine.dispose()
     for page, after in sums[YEAR].items():
         yield {"figure": f"{page}_13_months_over_1", "value": round(after / sums[MONTH][page], 2), "goal": 1.2, "windows": SAME}
     for page in sums[YEAR]:
         ratio = of_a_day[YEAR, page] / of_a_day[NEW, page]
         yield {"figure": f"{page}_many_checks_over_few", "value": round(ratio, 2), "few": counts[NEW], "many": counts[YEAR]}
+    for engine, _ in engines.values():
+        engine.dispose()
