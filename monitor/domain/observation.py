@@ -8,7 +8,7 @@ from monitor.domain.catalogue import Catalogue
 from monitor.domain.inventory import Target
 from monitor.domain.taxonomy import FailureKind, Lane, Scope
 
-CLASSIFIER_VERSION = 1
+CLASSIFIER_VERSION = 2
 """Stored with each observation, so that history can be read again when OpenAI changes its words."""
 
 
