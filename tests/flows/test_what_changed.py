@@ -52,9 +52,9 @@ WRONG = "sk-svcacct-badTEST-not-a-key-bad"
 class Office:
     """An organization of four watched projects, and the whole monitor over it."""
 
-    def __init__(self, folder: Path, loop: VirtualTimeLoop) -> None:
+    def __init__(self, folder: Path, loop: VirtualTimeLoop, start: datetime) -> None:
         self.folder = folder
-        self.clock = VirtualClock(START, loop)
+        self.clock = VirtualClock(start, loop)
         self.world = World(lambda: self.clock.now().timestamp())
         self.record: Administration = self.world.administration
         for model in ("gpt-4o", "gpt-4.1"):
@@ -128,7 +128,7 @@ def noted(app: Any, asked: set[tuple[str, str, bool]]) -> Any:
 Act = Callable[[Office], Awaitable[None]]
 
 
-def perform(act: Callable[[Office], Coroutine[Any, Any, None]]) -> None:
+def perform(act: Callable[[Office], Coroutine[Any, Any, None]], start: datetime = START) -> None:
     """Play `act` while poller, keeper and sync run.
 
     Then no part of a key, no address and no mailbox is in the database, and nothing was asked that could change anything.
@@ -138,7 +138,7 @@ def perform(act: Callable[[Office], Coroutine[Any, Any, None]]) -> None:
     async def play(folder: Path) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualTimeLoop)
-        office = Office(folder, loop)
+        office = Office(folder, loop, start)
         app = noted(create_app(office.world), asked)
         loaded, clock = office.loaded, office.clock
         with service.store_of(loaded.settings) as office.engine:
@@ -604,7 +604,7 @@ def test_25b_a_model_was_shut_down_on_the_day_that_was_announced() -> None:
     async def act(office: Office) -> None:
         day = (START + timedelta(days=1)).date().isoformat()
         office.world.announce_shutdown("gpt-4.1", day)
-        await office.live(hours=14)
+        await office.live(hours=2)  # the list of models is read every hour
         assert office.opened() == []
         [announced] = [each for each in office.changed() if each.kind is K.MODEL_SHUTDOWN]
         assert day in announced.text
@@ -613,7 +613,7 @@ def test_25b_a_model_was_shut_down_on_the_day_that_was_announced() -> None:
         await office.live(hours=1)
         first_is(office, F.ACCESS_MODEL_RETIRED, K.MODEL_DELISTED, project=None, strength=Strength.PROOF)
 
-    perform(act)
+    perform(act, start=START.replace(hour=21))
 
 
 @pytest.mark.parametrize("cause", ["server.error", "rate.requests"])
