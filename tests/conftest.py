@@ -15,6 +15,8 @@ settings.load_profile("any machine")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+PATIENCE = 180.0
+"""Seconds to wait for what comes soon on a quiet machine, where how soon is not what is tested."""
 
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     # A run starts some hundred programs: each would compile a thousand files, for longer than it then works. The workers of this
