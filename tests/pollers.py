@@ -195,9 +195,8 @@ class Scene:
         the machine stood still does not count.
         """
         ends = [until] if until is not None else []
-        return max(
-            self.machine.lived(earlier, later) for times in self.asked().values() for earlier, later in pairwise([*times, *ends])
-        )
+        pairs = [pair for times in self.asked().values() for pair in pairwise([*times, *ends])]
+        return max(self.machine.lived(earlier, later) for earlier, later in pairs)
 
     def doubled(self) -> int:
         """How many checks were recorded sooner than half an interval after the one before. Where the machine stood still, the one
