@@ -17,12 +17,13 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Concatenate, ParamSpec, TypeVar
 
-from monitor import admin_usage
+from monitor import admin_log, admin_usage
 from monitor.admin_line import Line, Rank
+from monitor.admin_log import LOG, LOGS
 from monitor.admin_turns import TOLD, led_to, order, record_age
 from monitor.clock import Clock
 from monitor.config import OrganizationSettings, Settings
-from monitor.domain import audit, coverage, drift
+from monitor.domain import coverage, drift
 from monitor.domain.changes import ChangeEvent
 from monitor.domain.organization import OWN_ADMIN_KEY, PROJECT_KINDS, AuditEvent, Difference, Item, ItemKind, RecordAge
 from monitor.openai_api import organization as record
@@ -41,10 +42,6 @@ ROUND_MOST = 560.0
 """Seconds of a round: with what every organization has once and the logs, all of it stays within ten minutes."""
 AT_ONCE = 8
 """Questions under way together: answers take longer than the pause between two questions."""
-FIRST_LOG = timedelta(days=30)
-"""How far back the audit log is read at first."""
-OVERLAP = timedelta(hours=1)
-"""Of two readings of the log: an event may be logged later than it happened."""
 LOOK_AGAIN = timedelta(minutes=1)
 """Between two looks at one project because something broke."""
 MOST_LOOKS = 10
@@ -53,8 +50,8 @@ LATEST = 1.1
 """Intervals after which a part is read again at full pace, whatever its turn."""
 AT_A_TIME = 100
 """Parts that are read together at full pace, before it is looked again what is most urgent."""
-LOG, CALENDAR = "audit_log", "calendar"
-_WHOLE = (LOG, "usage", admin_usage.COSTS)
+CALENDAR = "calendar"
+_WHOLE = ("usage", admin_usage.COSTS)
 _OF_PROJECTS = tuple(part.kind for part in PROJECT_PARTS if part.kind not in {each.kind for each in ORGANIZATION_PARTS})
 _PARTS = {part.kind: part for part in PROJECT_PARTS}
 _OWN_PARTS = {part.kind: part for part in ORGANIZATION_PARTS}
@@ -265,10 +262,11 @@ class AdminSync:
     async def _bar(self, error: Unreadable) -> None:
         """The key opens nothing: every part says so."""
         self.summary.refused = str(error)
-        for part in (*(kind.value for kind in ItemKind if kind is not ItemKind.PROJECT), *_WHOLE):
+        for part in (*(kind.value for kind in ItemKind if kind is not ItemKind.PROJECT), *_WHOLE, *LOGS):
             await self._fails(part, None, error)
 
     async def _unbar(self) -> None:
+        """The key opens something: the rest says itself whether it can be read, the logs within minutes."""
         for part in (*(kind.value for kind in _OF_PROJECTS), *_WHOLE):
             await self._mend(part)
 
@@ -374,31 +372,24 @@ class AdminSync:
     # The log --------------------------------------------------------------------------------------------------------------------
 
     async def read_log(self, rank: Rank = Rank.LOG) -> list[ChangeEvent]:
-        """Read what was logged since the last time, and of what it tells the newest state. Raises `StoreError`."""
-        now, state = self._clock.now(), self.state(LOG)
-        since = (state.read_until or now - FIRST_LOG) - OVERLAP
-        events: list[AuditEvent] = []
-        pages, reason = 0, None
-        try:
-            async for page in record.audit_log(self.line.at("audit_logs", rank), since, personal=self.settings.personal_data):
-                events += page
-                pages += 1
-        except Unreadable as error:
-            reason = str(error)
-        known = await self._store(OrganizationWriter.known, audit.mentioned(events)) if events else {}
-        told = list(audit.logged(events, self._names(known)))
-        new = await self._store(OrganizationWriter.save_audit, [one for _, one in told])
-        if reason is None or pages >= record.MOST_AUDIT_PAGES:  # what is older than so many pages is given up
-            await self._store(OrganizationWriter.read_until, LOG, now, now, reason)
-            self._parts[LOG, None] = PartState(now, reason, read_until=now)
-            self.summary.read[LOG] += 1
+        """Read what both logs tell since the last time, and of what they tell the newest state. Raises `StoreError`."""
+        async with together() as group:
+            reading = [group.create_task(self._read_one_log(part, rank)) for part in LOGS]
+        return [event for each in reading for event in each.result()]
+
+    async def _read_one_log(self, part: str, rank: Rank) -> list[ChangeEvent]:
+        first, ask = self.state(part).read_until is None, self.line.at(part, rank)
+        now, personal = self._clock.now(), self.settings.personal_data
+        outcome = await admin_log.read(part, ask, self._store, self._parts, now, self._names, personal=personal)
+        if outcome.reason is None or outcome.known_until:
+            self.summary.read[part] += 1
+            self.summary.failed.pop((part, None), None)
         else:
-            await self._fails(LOG, None, Unreadable(reason))
-        self.summary.changes += new
-        if state.read_until is not None and new:
-            fresh = {one.dedup for one in new}
-            await self._follow([(event, one.project_id) for event, one in told if one.dedup in fresh], rank)
-        return new
+            await self._fails(part, None, Unreadable(outcome.reason))
+        self.summary.changes += outcome.new
+        if outcome.told and not first:
+            await self._follow(outcome.told, rank)
+        return outcome.new
 
     async def _follow(self, events: Iterable[tuple[AuditEvent, str | None]], rank: Rank) -> None:
         """Read again what the log says has changed, of exactly the projects it is about: only the record knows what it is now.

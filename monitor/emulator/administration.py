@@ -21,9 +21,11 @@ T = TypeVar("T")
 
 MANAGEMENT_READ = "api.management.read"
 HOSTED_TOOLS = ("file_search", "web_search", "image_generation", "mcp", "code_interpreter")
-TROUBLES = ("error", "forbidden", "unauthorized", "limited", "not_json", "same_page", "endless")
-"""What may be wrong with an endpoint: 500, 403, 401, 429, a page of HTML, a last page that says there is more after it, and a list
-that goes on for ever with new ids."""
+TROUBLES = ("error", "forbidden", "absent", "unauthorized", "limited", "not_json", "same_page", "endless")
+"""What may be wrong with an endpoint: 500, 403, 404, 401, 429, a page of HTML, a last page that says there is more after it, and a
+list that goes on for ever with new ids."""
+TENANT_LOG = "tenant_audit_logs"
+"""How the audit log is called as an endpoint where it is asked for the tenant's events alone."""
 
 _KINDS = ("sk-proj-", "sk-svcacct-", "sk-service-", "sk-admin-", "sk-None-", "sk-")
 _ASSUMED_LIMIT = 10_000
@@ -303,9 +305,10 @@ class Administration:
         self.reckon(key.project)
 
     def key_created(self, key: "Key", by: str | None = None) -> None:
-        """The audit event of a key that was added."""
+        """The audit events of a key that was added: it stands in both logs."""
         scopes = {"data": {"scopes": sorted(key.scopes)}} if key.scopes is not None else {}
         self.note("api_key.created", {"id": self.keys[key.secret].id, **scopes}, key.project, by)
+        self.note("tenant.project_api_key.created", {"id": self.keys[key.secret].id}, key.project, by)
 
     def key_restored(self, key: "Key", by: str | None = None) -> None:
         """A deleted key works again: on the record it is a new one with the old name and owner."""
@@ -569,7 +572,8 @@ class Administration:
         for secret in [secret for secret in record.keys if self.keys[secret].owner is made]:
             self._world.revoke(secret, by=by)
         record.service_accounts.remove(made.id)
-        self.note("service_account.deleted", {"id": made.id}, record.project.id, by)
+        for log in ("service_account.deleted", "tenant.service_account.deleted"):
+            self.note(log, {"id": made.id}, record.project.id, by)
 
     def hosted_tool(self, project: str, tool: str, enabled: bool) -> None:
         """A tool that OpenAI hosts is switched on or off for a project. Nothing of it stands in the audit log."""

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from monitor.domain.alerting import label
 from monitor.domain.changes import ChangeEvent, ChangeKind, family_of
 from monitor.domain.incidents import Incident, IncidentRecord
-from monitor.domain.organization import NO_ADMIN_KEY, Gap
+from monitor.domain.organization import NO_ADMIN_KEY, TENANT_LOG, Gap
 from monitor.domain.postmortem import FITS, not_known
 from monitor.domain.timeline import Window
 from monitor.domain.what_changed import AFTER, BEFORE, LONGEST, SOURCES, Explanation, Strength, happened, ranked
@@ -235,7 +235,9 @@ def not_all(gaps: Sequence[Gap], read_at: datetime | None, now: datetime, zone: 
     lines = []
     for gap in gaps[:3]:
         since = f" since {clock(gap.since, now, zone)}" if gap.since else ""
-        part = {"audit_log": "The audit log"}.get(gap.part, capital(gap.part.replace("_", " ")))
+        part = {"audit_log": "The audit log", TENANT_LOG: "The tenant’s audit log"}.get(
+            gap.part, capital(gap.part.replace("_", " "))
+        )
         whose = f" of {gap.project}" if gap.project else ""
         lines.append(f"{part}{whose} cannot be read{since}: {gap.reason}.")
     if len(gaps) > 3:
