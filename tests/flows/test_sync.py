@@ -708,8 +708,7 @@ def test_both_logs_are_read_with_one_request_each_and_each_has_its_own_cursor(pl
         }  # fmt: skip
         assert {event.actor for event in told} == {"Ada Byrne"}
         assert bureau.sync.requests - before == 2 + 1  # and the limits, to which the ordinary one leads
-        read = [bureau.sync.state(part) for part in ("audit_log", "tenant_audit_log")]
-        assert [state.read_until for state in read] == [bureau.clock.now()] * 2 or None not in [state.read_until for state in read]
+        assert all(bureau.sync.state(part).read_until is not None for part in ("audit_log", "tenant_audit_log"))
         before = bureau.sync.requests
         assert await bureau.sync.read_log() == []
         assert bureau.sync.requests - before == 2
@@ -742,6 +741,7 @@ def test_one_log_that_cannot_be_read_leaves_the_other_alone_and_is_resumed_where
         part, whole = lost.removesuffix("s"), other.removesuffix("s")
         bureau.record.administration_trouble(trouble, lost)
         cursor = bureau.sync.state(part).read_until
+        assert cursor is not None
         for number in range(3):  # three hours: more than is read twice
             await bureau.wait(hours=1)
             happens(bureau, number)
@@ -760,7 +760,7 @@ def test_one_log_that_cannot_be_read_leaves_the_other_alone_and_is_resumed_where
         await bureau.wait(minutes=10)
         async with bureau.opened() as again:  # after a restart
             await again.begin()
-            assert again.state(part).read_until == cursor
+            assert again.state(part).read_until == cursor.replace(microsecond=cursor.microsecond // 1000 * 1000)
             await again.read_log()
         assert len([event for event in bureau.told() if event.source is ChangeSource.AUDIT_LOG]) == 6
         assert bureau.gaps() == []
@@ -826,7 +826,7 @@ def test_the_tenant_s_log_leads_to_what_it_tells_of(play: Callable[..., None]) -
         assert bureau.sync.requests - before == 2 + 2 + 2  # the logs; the organization's money; the project's accounts and keys
         told = {event.text: event for event in bureau.told()}
         assert told["A token of service account “backend” was revoked."].project == "search"
-        assert told["Key “backend” (sk-…h69) was deleted."].source is ChangeSource.SYNC
+        assert told["Key “backend” (sk-…s69) was deleted."].source is ChangeSource.SYNC
         assert told["The organization's spend limit was lowered: $900 a month → $10 a month."].source is ChangeSource.SYNC
         assert told["The organization's limit of overage was changed."].actor == "Ada Byrne"
 

@@ -541,6 +541,48 @@ def test_22_a_spend_limit_was_lowered() -> None:
     perform(act)
 
 
+LOWERED = ({"previous": {"limit": 5_000}, "limit": 100}, "lowered: limit 5,000 → 100, by Ada Byrne")
+CHANGED = ({}, "changed by Ada Byrne")
+"""What OpenAI tells of such an event is published nowhere: with what was before, and with nothing."""
+
+
+@pytest.mark.parametrize(("cause", "detail", "said"), [
+    (F.QUOTA_ORGANIZATION_USAGE, *LOWERED), (F.QUOTA_CREDITS, *CHANGED), (F.QUOTA_EXHAUSTED, *CHANGED),
+])  # fmt: skip
+def test_22b_the_organizations_limit_of_overage_was_lowered(cause: FailureKind, detail: dict[str, Any], said: str) -> None:
+    async def act(office: Office) -> None:
+        office.record.spend_alert(ORGANIZATION, 1_000, [ADA])
+        office.world.create_key(NEW, "proj_shop", "spare", by=BEN)
+        office.record.audit(ORGANIZATION, "tenant.usage_limit.user.updated", {"id": "user-9"}, by=BEN)
+        office.record.audit(ORGANIZATION, "tenant.billing.overage_limit.updated", detail, by=ADA)
+        await office.live(seconds=30)
+        office.world.trouble(cause.value)
+        await office.live(minutes=8)
+        one, best = first_is(office, cause, K.SPEND_LIMIT_CHANGED, project=None, actor="Ada Byrne")
+        assert best.text.startswith(f"The organization's limit of overage was {said}")
+        assert best.text.endswith("before the first 429.")
+        assert best.event.source is ChangeSource.AUDIT_LOG
+        assert "The organization's limit of overage was " in one.diagnosis.cause
+        assert set(one.projects) == set(NAMES)
+
+    perform(act)
+
+
+def test_22c_a_token_of_the_service_account_was_revoked() -> None:
+    async def act(office: Office) -> None:
+        [account] = office.record.projects["proj_shop"].service_accounts
+        office.record.audit("proj_shop", "tenant.service_account.token.revoked", {"id": account.id}, by=ADA)
+        office.record.keys[secret_of("shop")].expires_at = int(office.clock.now().timestamp())  # on no list and in no other log
+        await office.live(minutes=5)
+        _, found = the_one(office, F.AUTH_INVALID_KEY)
+        [token] = [each for each in found if each.event.kind is K.SERVICE_ACCOUNT_CHANGED]
+        assert token.strength is Strength.STRONG, tell(found)
+        assert token.why == "a revoked token is refused"
+        assert "was revoked by Ada Byrne" in token.text
+
+    perform(act)
+
+
 # Among many, and late ---------------------------------------------------------------------------------------------------------
 
 
