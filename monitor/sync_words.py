@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from monitor.admin_sync import Summary
+from monitor.admin_record import Summary
 from monitor.domain.organization import TENANT_LOG, ItemKind
 from monitor.domain.words import capital, duration
 

@@ -12,7 +12,8 @@ import pytest
 
 from monitor import admin_sync, service
 from monitor.admin_line import GIVE_UP_AFTER, Rank
-from monitor.admin_sync import AdminSync, Summary
+from monitor.admin_record import Summary
+from monitor.admin_sync import AdminSync
 from monitor.clock import VirtualClock, VirtualTimeLoop
 from monitor.domain.changes import ChangeEvent, ChangeKind, ChangeSource
 from monitor.domain.coverage import Matched, coverage
