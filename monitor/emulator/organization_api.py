@@ -14,25 +14,25 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from monitor.emulator.administration import (
+from monitor.emulator.administration import Administration
+from monitor.emulator.answers import Answer, Ask, edge, error, invalid_key, no_key
+from monitor.emulator.endpoint_trouble import TENANT_LOG
+from monitor.emulator.organization import (
     HOSTED_TOOLS,
-    MANAGEMENT_READ,
-    TENANT_LOG,
-    Administration,
     AdminKey,
     Certificate,
     KeyRecord,
     Organization,
     ProjectRecord,
-    Shelf,
     SpendLimit,
     User,
 )
-from monitor.emulator.answers import Answer, Ask, edge, error, invalid_key, no_key
+from monitor.emulator.shelf import Shelf
 from monitor.emulator.usage import DAY, HOUR, MINUTE, Counts, Series
 from monitor.emulator.world import World
 
 ROOT = "/v1/organization"
+MANAGEMENT_READ = "api.management.read"
 _WIDTHS = {"1m": (MINUTE, 60, 1440), "1h": (HOUR, 24, 168), "1d": (DAY, 7, 31)}
 """Seconds, buckets unless asked for, and most buckets."""
 _EMPTY_USAGE = (
