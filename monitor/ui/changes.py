@@ -117,17 +117,22 @@ def _explanation(each: Explanation, now: datetime, zone: tzinfo) -> str:
     why = f"{escape(capital(each.why))}. " if each.why else ""
     return (
         f'<div class="why"><div>{mark(each.strength)}</div><div>{told(each.event, local(each.text, now, zone))}'
-        f"<small>{why}Known from {escape(SOURCES[each.event.source])}.</small></div></div>"
+        f"<small>{why}How it is known: {escape(SOURCES[each.event.source])}.</small></div></div>"
     )
 
 
 # --- the feed --------------------------------------------------------------------------------------------------------------
 
 
-def verdict(count: int, began: Sequence[Incident], window: str, page_window: str, now: datetime, zone: tzinfo) -> str:
+def verdict(
+    count: int, began: Sequence[Incident], window: str, page_window: str, now: datetime, zone: tzinfo, *, silent: bool = False
+) -> str:
     """How much changed, and what of it broke something."""
     broke = [each for each in began if each.diagnosis.changed]
     first = f"{capital(plural(count, 'change'))} in the last {window}." if count else f"Nothing changed in the last {window}."
+    if not count and not broke and silent:
+        first = f"No change is known in the last {window}: the poller is silent."
+        return f'<div class="verdict" role="status"><span class="unknown">{escape(first)}</span></div>'
     if not count and not broke:
         return f'<div class="verdict" role="status"><span>{escape(first)}</span></div>'
     if not broke:
