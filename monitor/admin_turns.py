@@ -17,15 +17,19 @@ TOLD_OF: dict[str, tuple[ItemKind, ...]] = {
     "rate_limit": (ItemKind.RATE_LIMIT,),
     "role": (ItemKind.MEMBER, ItemKind.API_KEY),
     "user": (ItemKind.MEMBER, ItemKind.API_KEY),
+    "membership": (ItemKind.MEMBER, ItemKind.API_KEY),
     "certificates": (ItemKind.CERTIFICATE,),
 }
 """What is read again of a project when the log tells of a change, by the first word of its type."""
-OWN_TOLD_OF = {
-    "project": ItemKind.PROJECT,
-    "user": ItemKind.USER,
-    "admin_api_key": ItemKind.ADMIN_KEY,
-    "certificate": ItemKind.CERTIFICATE,
-    "certificates": ItemKind.CERTIFICATE,
+OWN_TOLD_OF: dict[str, tuple[ItemKind, ...]] = {
+    "project": (ItemKind.PROJECT,),
+    "user": (ItemKind.USER,),
+    "membership": (ItemKind.USER,),
+    "admin_api_key": (ItemKind.ADMIN_KEY,),
+    "certificate": (ItemKind.CERTIFICATE,),
+    "certificates": (ItemKind.CERTIFICATE,),
+    "billing": (ItemKind.SPEND_LIMIT, ItemKind.SPEND_ALERT),
+    "usage_limit": (ItemKind.SPEND_LIMIT,),
 }
 """What is read again of the organization's own."""
 TOLD = frozenset(kind for kinds in TOLD_OF.values() for kind in kinds)
@@ -83,8 +87,7 @@ def led_to(
     places: dict[Place, None] = {}
     for event, project in events:
         word = audit.bare_type(event.type).partition(".")[0]
-        if word in OWN_TOLD_OF:
-            own[OWN_TOLD_OF[word]] = None
-        about = of_person(event.subject) if word == "user" else [project] if project else []
+        own |= dict.fromkeys(OWN_TOLD_OF.get(word, ()))
+        about = of_person(audit.person_of(event)) if word in ("user", "membership") else [project] if project else []
         places |= {(kind.value, each): None for each in about for kind in TOLD_OF.get(word, ())}
     return list(own), list(places)

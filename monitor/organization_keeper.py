@@ -9,7 +9,8 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from monitor import admin_usage
-from monitor.admin_sync import LOG, AdminSync, together
+from monitor.admin_log import LOG
+from monitor.admin_sync import AdminSync, together
 from monitor.clock import Clock
 from monitor.config import OrganizationSettings, Settings
 from monitor.domain.organization import ItemKind

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from httpx2 import AsyncBaseTransport
     from sqlalchemy import Engine
 
-    from monitor.admin_sync import Summary
+    from monitor.admin_record import Summary
     from monitor.notify.outbox import Teller
     from monitor.openai_api.client import ApiClient
     from monitor.openai_api.observe import ProbeRequest

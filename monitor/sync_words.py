@@ -4,8 +4,8 @@ from collections.abc import Iterator
 from datetime import datetime
 from typing import Any
 
-from monitor.admin_sync import Summary
-from monitor.domain.organization import ItemKind
+from monitor.admin_record import Summary
+from monitor.domain.organization import TENANT_LOG, ItemKind
 from monitor.domain.words import capital, duration
 
 WITHOUT_ADMIN_KEY = (
@@ -37,6 +37,7 @@ _NOUNS = {
     ItemKind.MEMBER.value: "members",
     ItemKind.CERTIFICATE.value: "certificates",
     "audit_log": "the audit log",
+    TENANT_LOG: "the tenant's audit log",
     "usage": "usage",
     "costs": "costs",
 }

@@ -3,6 +3,7 @@
 import logging
 import os
 import socket
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -15,11 +16,46 @@ settings.load_profile("any machine")
 
 ROOT = Path(__file__).resolve().parent.parent
 SHARED = ROOT.parent / "shared"
+PATIENCE = 180.0
+"""Seconds to wait for what comes soon on a quiet machine, where how soon is not what is tested."""
 
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     # A run starts some hundred programs: each would compile a thousand files, for longer than it then works. The workers of this
     # run are started after this, and keep what they compile too.
     os.environ.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / ".pytest_cache" / "bytecode"))
+
+
+LONG = (
+    "browser/test_pages.py",
+    "flows/test_several_pollers.py",
+    "browser/test_many.py",
+    "test_cli.py",
+    "test_cli_sync.py",
+    "flows/test_what_changed.py",
+    "drill/test_drill.py",
+    "test_launchers.py",
+    "notify/test_delivery.py",
+    "flows/test_reminders.py",
+    "test_cli_deadlines.py",
+)
+"""Files with few tests that take long: a run on several processes begins with them, so that none of them is left at the end."""
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_configure(config: pytest.Config) -> None:
+    """pytest-xdist would begin with the files of the most tests; it is to keep our order."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """In a run on several processes long files come first, then those of the most tests; within a file nothing changes."""
+    if not hasattr(config, "workerinput"):
+        return
+    files = Counter(item.path for item in items)
+    long = {ROOT / "tests" / name: place for place, name in enumerate(LONG)}
+    items.sort(key=lambda item: (long.get(item.path, len(long)), -files[item.path], str(item.path)))
 
 
 @pytest.fixture(autouse=True)

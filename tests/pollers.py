@@ -23,7 +23,7 @@ from monitor.emulator.world import World
 from monitor.store import leases, tables
 from monitor.store.engine import StoreError, open_engine, reading
 from monitor.store.leases import PollerShare
-from tests.conftest import ROOT
+from tests.conftest import PATIENCE, ROOT
 
 MODEL = "gpt-4o"
 
@@ -70,7 +70,38 @@ class Endpoint:
     def close(self) -> None:
         """Serve no more."""
         self._server.should_exit = True
-        self._thread.join(5)
+        self._thread.join(PATIENCE)
+
+
+class Machine:
+    """Notes when the machine stood still: nobody can be on time then."""
+
+    def __init__(self) -> None:
+        self.stood_still: list[tuple[float, float]] = []
+        """From when to when, in seconds since 1970."""
+        self._enough = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self._thread.start()
+
+    def _watch(self) -> None:
+        before = time.time()
+        while not self._enough.wait(_LOOK):
+            now = time.time()
+            if now - before > 4 * _LOOK:
+                self.stood_still.append((before + _LOOK, now))
+            before = now
+
+    def lived(self, start: float, end: float) -> float:
+        """The seconds between two moments in which the machine ran."""
+        return end - start - sum(max(0.0, min(end, until) - max(start, since)) for since, until in self.stood_still)
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._enough.set()
+        self._thread.join(PATIENCE)
+
+
+_LOOK = 0.05
 
 
 @dataclass
@@ -84,6 +115,7 @@ class Scene:
     interval: float
     lease: float
     processes: list[subprocess.Popen[bytes]] = field(default_factory=list)
+    machine: Machine = field(default_factory=Machine)
 
     def __post_init__(self) -> None:
         self.engine = open_engine(self.url)
@@ -115,7 +147,7 @@ class Scene:
             return {places[each.name.split(":")[1]]: each for each in leases.sharing(self.engine).pollers}
         return {}
 
-    def wait(self, until: Callable[[], bool], seconds: float = 60) -> float:
+    def wait(self, until: Callable[[], bool], seconds: float = PATIENCE) -> float:
         """Wait until something is so; how many seconds it took."""
         began = time.monotonic()
         while not until():
@@ -139,7 +171,7 @@ class Scene:
                 process.send_signal(signal.SIGCONT)
                 process.terminate()
         for process in self.processes:
-            process.wait(20)
+            process.wait(PATIENCE)
 
     def said(self) -> str:
         """What the pollers said, for a test that fails."""
@@ -159,13 +191,22 @@ class Scene:
         return sum(len(times) for times in self.asked().values())
 
     def longest_gap(self, until: float | None = None) -> float:
-        """The longest time in which a target was not asked, in seconds; with `until`, also after its last answer."""
+        """The longest time in which a target was not asked, in seconds; with `until`, also after its last answer. Time in which
+        the machine stood still does not count.
+        """
         ends = [until] if until is not None else []
-        return max(later - earlier for times in self.asked().values() for earlier, later in pairwise([*times, *ends]))
+        pairs = [pair for times in self.asked().values() for pair in pairwise([*times, *ends])]
+        return max(self.machine.lived(earlier, later) for earlier, later in pairs)
 
     def doubled(self) -> int:
-        """How many checks were recorded sooner than half an interval after the one before."""
-        return sum(later - earlier < self.interval / 2 for times in self.asked().values() for earlier, later in pairwise(times))
+        """How many checks were recorded sooner than half an interval after the one before. Where the machine stood still, the one
+        before was late, and the next one came in its turn.
+        """
+        return sum(
+            later - earlier < self.interval / 2 and self.machine.lived(earlier - self.interval, earlier) > self.interval / 2
+            for times in self.asked().values()
+            for earlier, later in pairwise(times)
+        )
 
 
 @contextlib.contextmanager
@@ -179,6 +220,7 @@ def scene(folder: Path, url: str, projects: int = 16, interval: float = 3.0, lea
         for process in made.processes:
             if process.poll() is None:
                 process.kill()
-                process.wait(10)
+                process.wait(PATIENCE)
+        made.machine.close()
         made.engine.dispose()
         endpoint.close()

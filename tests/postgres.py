@@ -101,7 +101,7 @@ class Server:
             shutil.chown(self._folder, self._user)
         options = ["-D", self._data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
         initdb = [self._binaries / "initdb", *options]
-        done = subprocess.run(initdb, cwd=self._folder, user=self._user, capture_output=True, text=True, timeout=60, check=False)
+        done = subprocess.run(initdb, cwd=self._folder, user=self._user, capture_output=True, text=True, timeout=180, check=False)
         if done.returncode:
             raise RuntimeError(f"initdb failed: {done.stderr}")
 
@@ -119,10 +119,10 @@ class Server:
             ["/bin/sh", "-c", _UNTIL_WE_DIE, "sh", self._binaries / "postgres", *where, *options],
             stdin=subprocess.PIPE, cwd=self._folder, user=self._user,
         )  # fmt: skip
-        until = time.monotonic() + 30
+        until = time.monotonic() + 180
         while True:
             try:
-                psycopg.connect(self.dsn("postgres"), connect_timeout=2).close()
+                psycopg.connect(self.dsn("postgres"), connect_timeout=10).close()
                 return
             except psycopg.OperationalError:
                 if self._process.poll() is not None or time.monotonic() > until:
@@ -135,7 +135,7 @@ class Server:
             with self._process as process:
                 assert process.stdin is not None
                 process.stdin.close()
-                process.wait(30)
+                process.wait(180)
             self._process = None
 
     def close(self) -> None:

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from tests.conftest import ROOT
+from tests.conftest import PATIENCE, ROOT
 
 KEY = "sk-proj-EMULATED-not-a-key-0000"
 CHECK_FIELDS = "project key probe model at verdict failure lane status code request_id latency_ms diagnosis"
@@ -37,7 +37,7 @@ def monitor(*arguments: str, cwd: Path, text: str = "", **env: str) -> subproces
         input=text,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         env=environment(**env),
     )
 
@@ -81,7 +81,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 def break_it(api: str, verb: str, **arguments: object) -> None:
     """Change the emulated world."""
     request = urllib.request.Request(api.removesuffix("/v1") + f"/_emulator/{verb}", json.dumps(arguments).encode(), method="POST")
-    assert json.load(urllib.request.urlopen(request, timeout=10)) == {"ok": True}
+    assert json.load(urllib.request.urlopen(request, timeout=PATIENCE)) == {"ok": True}
 
 
 @pytest.fixture
@@ -263,11 +263,11 @@ def test_a_second_poller_on_the_same_file_is_refused(house: Path) -> None:
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_ends_the_poller_in_order(house: Path, number: signal.Signals) -> None:
     with started("poll", cwd=house, ready="metrics|watching") as (process, _):
-        deadline = time.monotonic() + 20
-        while "emulated" not in monitor("status", "--json", cwd=house).stdout and time.monotonic() < deadline:
-            pass
+        deadline = time.monotonic() + PATIENCE
+        while "emulated" not in monitor("status", "--json", cwd=house).stdout:
+            assert time.monotonic() < deadline
         process.send_signal(number)
-        said, _ = process.communicate(timeout=20)
+        said, _ = process.communicate(timeout=PATIENCE)
         assert process.returncode == 0
         assert "Traceback" not in said
     assert "sound" in monitor("db", "check", cwd=house).stdout
@@ -278,7 +278,7 @@ def test_a_poller_ends_with_its_parent(house: Path) -> None:
         assert process.stdin is not None
         process.stdin.close()
         process.stdin = None
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
 
 
 def test_a_port_that_is_taken_is_said(house: Path) -> None:
@@ -321,7 +321,7 @@ def test_a_closed_pipe_is_no_traceback(tmp_path: Path) -> None:
     (tmp_path / "many.log").write_text("Error code: 401\n" * 5000)
     done = subprocess.run(  # noqa: PLW1510
         f"{sys.executable} -m monitor explain many.log --json | head -1",
-        shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=60, env=environment(),
+        shell=True, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE, env=environment(),
     )  # fmt: skip
     assert len(done.stdout.splitlines()) == 1
     assert done.stderr == ""

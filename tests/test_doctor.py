@@ -35,7 +35,7 @@ REFUSED = (
 def ask(base_url: str) -> WireAnswer:
     """The control question, over plain sockets."""
     url = urlsplit(base_url)
-    connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=5)
+    connection = http.client.HTTPConnection(url.hostname or "", url.port, timeout=60)
     try:
         connection.request("GET", f"{url.path}/models")
         answer = connection.getresponse()
@@ -323,7 +323,7 @@ def tls_server(folder: Path) -> Iterator[int]:
         ],
         check=True,
         capture_output=True,
-        timeout=20,
+        timeout=60,
     )
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.load_cert_chain(folder / "tls.crt", folder / "tls.key")
@@ -331,7 +331,7 @@ def tls_server(folder: Path) -> Iterator[int]:
 
         def shake() -> None:
             connection, _ = listener.accept()
-            connection.settimeout(5)
+            connection.settimeout(60)
             try:
                 context.wrap_socket(connection, server_side=True).close()
             except OSError:
@@ -359,11 +359,11 @@ def test_a_host_that_never_answers_is_given_up(tmp_path: Path) -> None:
     release = threading.Event()
 
     def hangs(base_url: str) -> WireAnswer:
-        release.wait(30)
+        release.wait(60)
         return WireAnswer(None, fault=TransportFault.DEADLINE)
 
     with serving(refuse) as base_url:
-        [line] = ill(examine(patient(tmp_path, base_url), ask=hangs, deadline=timedelta(seconds=0.3)))
+        [line] = ill(examine(patient(tmp_path, base_url), ask=hangs, deadline=timedelta(seconds=3)))
     release.set()
     assert line.message.startswith("API: no answer in time (before: DNS")
 

@@ -16,7 +16,7 @@ from monitor.store import queries
 from monitor.store.engine import StoreError, open_engine
 from monitor.store.lock import WriterLock
 from tests.browser.conftest import free_port
-from tests.conftest import ROOT
+from tests.conftest import PATIENCE, ROOT
 from tests.test_cli import KEY, api, environment
 
 __all__ = ["api"]
@@ -39,7 +39,7 @@ def launched(command: list[str], folder: Path) -> Iterator[tuple[subprocess.Pope
             [sys.executable, *arguments], cwd=folder, stdout=output, stderr=subprocess.STDOUT, env=environment(EMULATED_KEY=KEY)
         )
         try:
-            deadline = time.monotonic() + 60
+            deadline = time.monotonic() + PATIENCE
             while True:
                 with contextlib.suppress(OSError, http.client.HTTPException):
                     if get(port, "/_stcore/health")[1] == b"ok":
@@ -55,7 +55,7 @@ def launched(command: list[str], folder: Path) -> Iterator[tuple[subprocess.Pope
 
 def get(port: int, path: str, **headers: str) -> tuple[http.client.HTTPResponse, bytes]:
     """A GET, with its body read."""
-    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
     try:
         connection.request("GET", path, headers=headers)
         answer = connection.getresponse()
@@ -82,13 +82,13 @@ def test_it_answers_with_its_doors_shut_and_leaves_nothing_behind(launcher: str,
         }
         evil = {"Host": "evil.example", "Origin": "http://evil.example"}
         assert get(port, "/_stcore/stream", **upgrade, **evil)[0].status == 403
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while not _seen(url):
             assert time.monotonic() < deadline, (tmp_path / "output.txt").read_text()
             time.sleep(0.1)
         process.send_signal(signal.SIGINT)
-        process.wait(20)
-    deadline = time.monotonic() + 10
+        process.wait(PATIENCE)
+    deadline = time.monotonic() + PATIENCE
     while True:  # the lock is free once the poller has ended
         with contextlib.suppress(StoreError), WriterLock(url):
             break
@@ -105,13 +105,13 @@ def test_a_dashboard_that_is_killed_leaves_no_poller(tmp_path: Path, api: str) -
         '[[projects.keys]]\nsecret = "env:EMULATED_KEY"\n'
     )
     with launched(LAUNCHERS["monitor up"], tmp_path) as (process, _):
-        deadline = time.monotonic() + 30
+        deadline = time.monotonic() + PATIENCE
         while not _seen(url):
             assert time.monotonic() < deadline
             time.sleep(0.1)
         process.kill()
         process.wait()
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while True:
             with contextlib.suppress(StoreError), WriterLock(url):
                 break

@@ -48,6 +48,8 @@ class ChangeKind(StrEnum):
     ADMIN_KEY_CHANGED = "admin_key.changed"
     IP_ALLOWLIST_CHANGED = "ip_allowlist.changed"
     ROLE_CHANGED = "role.changed"
+    POLICY_CHANGED = "policy.changed"
+    """Of the organization: who may use which product or resource."""
     ORGANIZATION_CHANGED = "organization.changed"
     CONFIG_CHANGED = "config.changed"
     """Of this monitor."""
@@ -88,6 +90,7 @@ _FAMILIES = {
     "admin_key": Family.KEYS,
     "member": Family.PEOPLE,
     "role": Family.PEOPLE,
+    "policy": Family.PEOPLE,
     "model": Family.MODELS,
     "tool": Family.MODELS,
     "rate_limit": Family.LIMITS,
@@ -171,3 +174,21 @@ def same(seen: ChangeEvent, logged: ChangeEvent) -> bool:
     when = seen.after is not None and seen.after - SLACK <= logged.at <= seen.at + SLACK
     what = logged.kind in like(seen.kind) and seen.subject is not None and seen.subject == logged.subject
     return what and where and when
+
+
+LOGGED, TENANTS = "audit ", "tenant "
+"""How the sign of an entry of the audit log begins, and how it goes on for one of the tenant's log."""
+_TOLD_APART_BY_WORDS = frozenset({ChangeKind.ROLE_CHANGED, ChangeKind.POLICY_CHANGED, ChangeKind.OTHER})
+"""Kinds of which given and taken away are one: only the words say which it was."""
+
+
+def same_entry(one: ChangeEvent, other: ChangeEvent) -> bool:
+    """Whether two entries, one of each of OpenAI's two audit logs, are one happening. The logs' clocks may differ, their ids do.
+
+    One of them may know the project and the other not. What readings told too has their kind and words by now.
+    """
+    alike = one.kind is other.kind
+    what = one.kind in like(other.kind) and one.subject is not None and one.subject == other.subject
+    where = one.project_id == other.project_id or (alike and None in (one.project_id, other.project_id))
+    words = not alike or one.kind not in _TOLD_APART_BY_WORDS or one.text == other.text
+    return what and where and words and abs(one.at - other.at) <= SLACK

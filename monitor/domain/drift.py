@@ -12,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any
 
-from monitor.domain.changes import ONCE, ChangeEvent, ChangeKind, ChangeSource
+from monitor.domain.changes import LOGGED, ONCE, ChangeEvent, ChangeKind, ChangeSource
 from monitor.domain.coverage import kept
 from monitor.domain.organization import Difference, Item, ItemKind
 from monitor.domain.redact import clean, redact
@@ -127,7 +127,7 @@ def sign(event: ChangeEvent, otherwise: str) -> str:
     if event.kind in ONCE and event.subject:
         return f"{event.kind.value} {event.subject}"
     if event.source is ChangeSource.AUDIT_LOG:
-        return f"audit {otherwise}"
+        return f"{LOGGED}{otherwise}"
     return f"{event.kind.value} {event.project_id or ''} {event.subject or ''} {event.model or ''} {otherwise}"
 
 

@@ -56,6 +56,7 @@ _GONE = "OpenAI no longer offers the model"
 _ALLOWLIST = "an IP allowlist refuses every address that it lacks"
 _SENT = "what is sent, or where to, changed with it"
 _TOOL = "a tool that is switched off is refused"
+_POLICY = "such a policy decides who may use what"
 
 EXPLAINS: Mapping[ChangeKind, Mapping[FailureKind | Lane, Rule]] = {
     _C.KEY_DELETED: {
@@ -154,6 +155,9 @@ EXPLAINS: Mapping[ChangeKind, Mapping[FailureKind | Lane, Rule]] = {
         # That the limit is reached, the failure says itself; why it is reached now, this says.
         _F.QUOTA_PROJECT_SPEND: _R(99, _SPENT, _PROJECT, proves=True),
         _F.QUOTA_ORGANIZATION_SPEND: _R(99, _SPENT, _ORGANIZATION, proves=True, whole=True),
+        _F.QUOTA_ORGANIZATION_USAGE: _R(85, _SPENT, _ORGANIZATION, whole=True),
+        _F.QUOTA_CREDITS: _R(80, _SPENT, _ORGANIZATION, whole=True),
+        _F.QUOTA_EXHAUSTED: _R(80, _SPENT, _ORGANIZATION),
         Lane.QUOTA: _R(70, _SPENT, _ORGANIZATION),
     },
     _C.CERTIFICATE_CHANGED: {
@@ -169,6 +173,14 @@ EXPLAINS: Mapping[ChangeKind, Mapping[FailureKind | Lane, Rule]] = {
     _C.IP_ALLOWLIST_CHANGED: {
         _F.AUTH_IP_NOT_ALLOWED: _R(98, _ALLOWLIST, _ORGANIZATION),
         _F.AUTH_UNKNOWN: _R(40, _ALLOWLIST, _ORGANIZATION),
+    },
+    _C.POLICY_CHANGED: {
+        _F.ACCESS_POLICY: _R(80, _POLICY, _ORGANIZATION),
+        _F.AUTH_MISSING_SCOPE: _R(80, _POLICY, _ORGANIZATION),
+        _F.AUTH_NO_ORGANIZATION: _R(60, _POLICY, _ORGANIZATION),
+        _F.AUTH_UNKNOWN: _R(60, _POLICY, _ORGANIZATION),
+        Lane.ACCESS: _R(45, _POLICY, _ORGANIZATION),
+        Lane.AUTH: _R(30, _POLICY, _ORGANIZATION),
     },
     _C.ORGANIZATION_CHANGED: {
         _F.AUTH_NO_ORGANIZATION: _R(30, "it concerns everybody in it", _ORGANIZATION),

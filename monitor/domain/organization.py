@@ -153,6 +153,8 @@ class RecordAge:
 
 
 NO_ADMIN_KEY = "no admin key is configured"
+TENANT_LOG = "tenant_audit_log"
+"""The part of the record that is OpenAI's second audit log; not every organization has one."""
 OWN_ADMIN_KEY = f"{ItemKind.ADMIN_KEY.value}.own"
 """The part of the record that says which admin key is the one that reads it: a gap where that is not certain."""
 
@@ -162,7 +164,7 @@ class Gap:
     """A part of the record that could not be read, so that questions about it stay open."""
 
     part: str
-    """An item kind, `audit_log`, `usage` or `costs`, with the project where it is only one project's."""
+    """An item kind, `audit_log`, `tenant_audit_log`, `usage` or `costs`, with the project where it is only one project's."""
     project: str | None
     reason: str
     """In words: `the admin key lacks api.management.read`."""

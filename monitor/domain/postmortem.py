@@ -14,7 +14,7 @@ from statistics import median
 
 from monitor.domain.alerting import label
 from monitor.domain.incidents import Event, EventKind, Incident, IncidentRecord
-from monitor.domain.organization import NO_ADMIN_KEY, Gap
+from monitor.domain.organization import NO_ADMIN_KEY, TENANT_LOG, Gap
 from monitor.domain.taxonomy import KINDS, Owner
 from monitor.domain.what_changed import SOURCES, Explanation, Strength, happened, ranked
 from monitor.domain.words import capital, clock, duration
@@ -195,7 +195,7 @@ def not_known(record: IncidentRecord) -> list[str]:
     return lines
 
 
-_PARTS = {"audit_log": "the audit log", "calendar": "dates"}
+_PARTS = {"audit_log": "the audit log", TENANT_LOG: "the tenant's audit log", "calendar": "dates"}
 
 
 def _gap(gap: Gap) -> str:

@@ -16,7 +16,7 @@ from monitor.domain.diagnosis import Diagnosis
 from monitor.domain.differential import alias_of
 from monitor.domain.explains import Reach, Rule, rule_of
 from monitor.domain.incidents import Incident
-from monitor.domain.taxonomy import Lane, Owner
+from monitor.domain.taxonomy import FailureKind, Lane, Owner
 from monitor.domain.timeline import Window, to_ms
 from monitor.domain.words import Confidence, capital, clock, duration
 
@@ -109,7 +109,7 @@ _STRONG, _POSSIBLE = 70.0, 10.0
 _KEYS = frozenset({ChangeKind.KEY_CREATED, ChangeKind.KEY_DELETED, ChangeKind.KEY_EXPIRED, ChangeKind.KEY_CHANGED})
 _SLOW = frozenset(
     {ChangeKind.IP_ALLOWLIST_CHANGED, ChangeKind.ROLE_CHANGED, ChangeKind.MEMBER_CHANGED, ChangeKind.MEMBER_REMOVED,
-     ChangeKind.KEY_CHANGED, ChangeKind.ORGANIZATION_CHANGED}
+     ChangeKind.KEY_CHANGED, ChangeKind.POLICY_CHANGED, ChangeKind.ORGANIZATION_CHANGED}
 )  # fmt: skip
 """OpenAI takes up to a quarter of an hour until these are in force everywhere."""
 _AT_ONCE, _IN_TIME = timedelta(minutes=5), timedelta(minutes=15)
@@ -130,6 +130,9 @@ _NAMES = re.compile(r"“[^”]*”")
 _EASED = re.compile(r"\b(?:was (?:raised|removed|uploaded|created|deleted|deactivated|given)|works|no more|no longer demanded)\b")
 _TIGHTENED = re.compile(r"\b(?:was lowered|was set to)\b")
 _WITHDRAWN = re.compile(r"\b(?:was deactivated|was deleted|active no more|no longer demanded)\b")
+_OF_SOME = re.compile(r"^The usage limit of ")
+"""Of a person, group or workspace: whether keys draw on it is published nowhere."""
+_TOKEN_REVOKED = re.compile(r"^A token of (?:a )?service account\b.* was revoked")
 _STILL_SENT = "while another certificate is demanded, calls that come with this one are refused"
 _NOT_SENT = frozenset(
     {"owner", "environment", "services", "tags", "budget", "health", "slo", "intervals", "channels", "routes", "windows", "metrics",
@@ -145,12 +148,16 @@ def _rule(incident: Incident, event: ChangeEvent) -> Rule | None:
         return None
     if event.kind is ChangeKind.CONFIG_CHANGED and event.subject:
         return None if set(event.subject.split(", ")) <= _NOT_SENT else rule
+    said = _NAMES.sub("", event.text)
+    if incident.failure is FailureKind.AUTH_INVALID_KEY and _TOKEN_REVOKED.search(said):
+        return replace(rule, weight=95, why="a revoked token is refused", reach=Reach.PROJECT)
     if event.kind in _TWO_WAYS:
-        said = _NAMES.sub("", event.text)
         if event.kind is ChangeKind.CERTIFICATE_CHANGED and _WITHDRAWN.search(said):
             return replace(rule, weight=rule.weight - 5, why=_STILL_SENT)
         if _EASED.search(said):
             return None
+        if _OF_SOME.search(said):
+            return replace(rule, weight=50, proves=False)
         if event.kind is ChangeKind.SPEND_LIMIT_CHANGED and not _TIGHTENED.search(said):
             return replace(rule, proves=False)
     return rule
@@ -317,6 +324,10 @@ _NEXT: Mapping[ChangeKind, tuple[Owner, str]] = {
     ChangeKind.IP_ALLOWLIST_CHANGED: (
         Owner.ORGANIZATION_OWNER,
         f"Add this machine's public address to the allowlist in {_SETTINGS} → Organization → Security; allow 15 minutes.",
+    ),
+    ChangeKind.POLICY_CHANGED: (
+        Owner.ORGANIZATION_OWNER,
+        f"Look at that policy in {_SETTINGS} → Organization and undo it, or give the services what they lack; allow 15 minutes.",
     ),
     ChangeKind.CERTIFICATE_CHANGED: (
         Owner.ORGANIZATION_OWNER,

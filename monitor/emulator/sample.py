@@ -267,11 +267,13 @@ def _day(moment: float) -> str:
 def _errands(ids: dict[str, str], anchor: float) -> list[tuple[float, str, dict[str, Any]]]:
     """What people did besides, before incidents or to mend them: (seconds after the anchor, verb, arguments)."""
     region = {"id": ids["translations"], "changes_requested": {"title": "translations"}}
+    overage = {"whose": ORGANIZATION, "type": "tenant.billing.overage_limit.updated", "by": _email("olivia.okafor")}
     return [
         (-26.2 * DAY, "add_member", {"project": ids["pricing"], "user": _email("tariq.aziz"), "by": _email("mia.moreau")}),
         (-24.2 * DAY, "throttle", _limit(ids["voice-notes"], 3_000)),
         (-24.0 * DAY, "throttle", _limit(ids["voice-notes"], None)),
         (-21.5 * DAY, "add_service_account", {"project": ids["reporting"], "name": "quarterly", "by": _email("dana.kowalska")}),
+        (-19.2 * DAY - 4 * MINUTE, "audit", overage | {"detail": {"previous": {"limit": 20_000}, "limit": 0}}),
         (-12.2 * DAY, "remove_user", {"user": _email(_LEFT), "by": _email("ben.bauer")}),
         (-9.45 * DAY, "audit", {"whose": ids["translations"], "type": "project.updated", "detail": region}),
         (-9.45 * DAY, "reside", {"project": ids["translations"], "residency": "EU_STORAGE_PROCESSING"}),

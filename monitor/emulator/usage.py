@@ -93,6 +93,12 @@ class Flow:
         if over and (width, start) in self._over:
             return self._over[width, start]
         found: dict[Series, Counts] = {}
+        if over and width == DAY:  # hours are asked for too, and remembered
+            for hour in range(start, end, HOUR):
+                for series, counts in self.sums(hour, hour + HOUR, over=True).items():
+                    found.setdefault(series, Counts()).add(counts.requests, counts.input, counts.output)
+            self._over[width, start] = found
+            return found
         for epoch, begin, stop in self._stretches(start, end):
             if epoch.series is not None:
                 counts = found.setdefault(epoch.series, Counts())

@@ -309,13 +309,20 @@ async def _pages(ask: Ask, path: str, parameters: Mapping[str, Any], most: int =
 # The audit log --------------------------------------------------------------------------------------------------------------------
 
 MOST_AUDIT_PAGES = 100
-_PRIVATE = ("email", "ip_address", "user_agent", "ja3", "ja4", "ip_address_details", "allowed_ips", "error_message")
-_NO_CHANGE = ("login.", "logout.")
+_PRIVATE = ("email", "phone", "ip_address", "user_agent", "ja3", "ja4", "ip_address_details", "allowed_ips", "error_message")
+_NO_CHANGE = (
+    "login.", "logout.", "tenant.workload_identity.access_token.issued", "tenant.principal_authentication_policy.resolved",
+    "tenant.user.looked_up",
+)  # fmt: skip
+"""How the types begin of what is done all day and changes nothing."""
 
 
-async def audit_log(ask: Ask, since: datetime, *, personal: bool = False) -> AsyncIterator[list[AuditEvent]]:
-    """What was done since then, newest first, a page at a time. Logins are left out: they change nothing. Raises `Unreadable`."""
-    parameters = {"limit": _PAGE, "effective_at": {"gte": int(since.timestamp())}}
+async def audit_log(ask: Ask, since: datetime, *, tenant: bool = False, personal: bool = False) -> AsyncIterator[list[AuditEvent]]:
+    """What was done since then, newest first, a page at a time. Logins are left out: they change nothing. Raises `Unreadable`.
+
+    OpenAI keeps two logs: what concerns the tenant (its billing, policies, admin keys, people) is only given when asked for alone.
+    """
+    parameters = {"limit": _PAGE, "effective_at": {"gte": int(since.timestamp())}} | ({"tenant_only": True} if tenant else {})
     async for entries in _pages(ask, "audit_logs", parameters, MOST_AUDIT_PAGES):
         yield [event for entry in entries if (event := _audit_event(entry, personal=personal)) is not None]
 
@@ -333,6 +340,8 @@ def _audit_event(entry: object, *, personal: bool) -> AuditEvent | None:
     project = None if by_key else raw.within("project").id
     if kind.startswith("project."):
         project = detail.id or project
+    elif project is None:
+        project = Facts({"id": detail.raw.get("project_id")}).id
     asked: dict[str, Any] = {}
     if isinstance(entry, dict) and isinstance(entry.get(kind), dict):
         for name, value in _flat(entry[kind], personal=personal):
@@ -350,15 +359,20 @@ def _actor(actor: Facts) -> str | None:
 
 
 _DEEPEST, _MOST_FACTS = 3, 40
+_BEFORE = ("previous", "old", "before")
 
 
 def _flat(raw: Mapping[str, Any], *, personal: bool, depth: int = 0) -> Iterator[tuple[str, Any]]:
-    """What was asked for as plain facts: `changes_requested.max_tokens_per_1_minute` becomes `max_tokens_per_1_minute`."""
+    """What was asked for as plain facts: `changes_requested.max_tokens_per_1_minute` becomes `max_tokens_per_1_minute`, and what
+    `previous` holds begins with that word.
+    """
     for name, value in list(raw.items())[:_MOST_FACTS]:
         if name == "id" or (not personal and any(word in name for word in _PRIVATE)):
             continue
         if isinstance(value, dict) and depth < _DEEPEST:
-            yield from _flat(value, personal=personal, depth=depth + 1)
+            before = "previous_" if name in _BEFORE else ""
+            for inner, fact in _flat(value, personal=personal, depth=depth + 1):
+                yield f"{before}{inner}"[:60], fact
         elif isinstance(value, list) and value and all(isinstance(each, str) for each in value):
             yield name[:60], [text if personal else _ADDRESS.sub("…", text) for text in _strings(value)[:50]]
         else:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Engine
 
 from monitor.domain.changes import ChangeEvent
 from monitor.domain.incidents import Incident
-from monitor.domain.organization import NO_ADMIN_KEY, Gap
+from monitor.domain.organization import NO_ADMIN_KEY, TENANT_LOG, Gap
 from monitor.domain.timeline import from_ms, to_ms
 from monitor.domain.what_changed import LONGEST, window_of
 from monitor.store import changes, codec
@@ -62,8 +62,9 @@ def not_known(connection: Connection, names: Sequence[str]) -> tuple[tuple[Gap, 
         return (Gap("audit_log", None, NO_ADMIN_KEY),), None
     ids = _ids(connection, names[:_MANY]) if names else []
     query = sa.select(p.part, p.project, p.reason, p.since).where(
-        p.reason.is_not(None), p.project.in_(["", *ids]), p.part.not_in(_NO_CHANGES)
-    )
+        p.reason.is_not(None), p.project.in_(["", *ids]), p.part.not_in(_NO_CHANGES),
+        sa.or_(p.part != TENANT_LOG, p.read_at.is_not(None)),  # an organization that has none lacks nothing
+    )  # fmt: skip
     gaps = tuple(
         Gap(part, whose or None, reason, codec.moment(since))
         for part, whose, reason, since in connection.execute(query.order_by(p.part, p.project))

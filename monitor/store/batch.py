@@ -28,6 +28,8 @@ from monitor.store.tables import (
     LIMIT_STEP,
     PROBES,
     answers,
+    heartbeats,
+    lag_history,
     limit_buckets,
     observations,
     packs,
@@ -110,7 +112,7 @@ class Memory:
 
 
 class Statements:
-    """What a batch executes, compiled once."""
+    """What a batch or a heartbeat executes, compiled once."""
 
     def __init__(self, engine: Engine) -> None:
         *folded, flapping = codec.STATE_COLUMNS
@@ -125,6 +127,8 @@ class Statements:
         self.limit_buckets = dialect.upsert(engine, limit_buckets, put=["limit"], least=["remaining"])
         self.transitions = dialect.insert(engine, transitions, ("target_id", "at", "old", "new", "failure"))
         self.use = dialect.upsert(engine, probe_use, add=["requests", "tokens"])
+        self.beat = dialect.upsert(engine, heartbeats, put=["at", "beat"])
+        self.lag = dialect.upsert(engine, lag_history, most=["lag_p99_ms", "in_flight"], put=["checks"])
 
 
 _TAKEN = sa.select(observations.c.at).where(

@@ -8,7 +8,20 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy import Connection, Engine, Row
 
-from monitor.domain.changes import ONCE, SLACK, ChangeEvent, ChangeKind, ChangeSource, Family, family_of, like, same
+from monitor.domain.changes import (
+    LOGGED,
+    ONCE,
+    SLACK,
+    TENANTS,
+    ChangeEvent,
+    ChangeKind,
+    ChangeSource,
+    Family,
+    family_of,
+    like,
+    same,
+    same_entry,
+)  # fmt: skip
 from monitor.domain.timeline import Window, from_ms, to_ms
 from monitor.store import codec, dialect, meta, tables
 from monitor.store.engine import reading, writing
@@ -31,7 +44,7 @@ def write(connection: Connection, engine: Engine, events: Iterable[ChangeEvent])
     """The same within a transaction.
 
     Where two readings tell a change and the audit log tells it too, it is kept once: the log knows who and when, the readings
-    know what was before and what is now.
+    know what was before and what is now. What stands in both of OpenAI's logs is kept once too, with what either of them knows.
     """
     c = change_events.c
     new, moved = [], False
@@ -39,7 +52,7 @@ def write(connection: Connection, engine: Engine, events: Iterable[ChangeEvent])
     for event in events:
         row = row_of(event)
         known = connection.execute(sa.select(c.id).where(c.dedup == row["dedup"])).scalar()
-        twin = _twin(connection, event) if known is None else None
+        twin = (_entry(connection, event) or _twin(connection, event)) if known is None else None
         number = connection.execute(insert, row).scalar() if twin is None else None
         if number is not None:
             new.append(replace(event, id=number))
@@ -49,6 +62,11 @@ def write(connection: Connection, engine: Engine, events: Iterable[ChangeEvent])
         if event.source is ChangeSource.AUDIT_LOG:
             exact = {"at": row["at"], "source": row["source"], "actor": row["actor"], "after": None, "dedup": row["dedup"]}
             told = sa.update(change_events).where(here, c.source == ChangeSource.SYNC.value).values(exact)
+            moved = _completed(connection, here, row) or moved
+            if twin is not None and not row["dedup"].startswith(LOGGED + TENANTS):
+                # The ordinary log counts: a second entry of it, near the first, is another happening.
+                tenants = c.dedup.startswith(LOGGED + TENANTS, autoescape=True)
+                connection.execute(sa.update(change_events).where(here, tenants).values(dedup=row["dedup"]))
         elif event.source is ChangeSource.SYNC:
             whole = {name: row[name] for name in ("kind", "text", "project_id", "project", "subject", "key", "model")}
             told = sa.update(change_events).where(here, c.source == ChangeSource.AUDIT_LOG.value).values(whole)
@@ -72,6 +90,36 @@ def renew(connection: Connection, engine: Engine) -> None:
 def version(engine: Engine) -> str | None:
     """Another one whenever something was added to what changed, or is known more exactly; None where nothing ever was."""
     return meta.get(engine, _VERSION)
+
+
+def _completed(connection: Connection, here: sa.ColumnElement[bool], row: dict[str, Any]) -> bool:
+    """Tell what an entry of the log lacks and another one, of the same happening, knows. Whether there was anything."""
+    c = change_events.c
+    known = {name: row[name] for name in ("project_id", "project", "key", "actor") if row[name] is not None}
+    if not known:
+        return False
+    lacks = sa.or_(*(c[name].is_(None) for name in known))
+    filled = {name: sa.func.coalesce(c[name], value) for name, value in known.items()}
+    logged = c.source == ChangeSource.AUDIT_LOG.value
+    return bool(connection.execute(sa.update(change_events).where(here, logged, lacks).values(filled)).rowcount)
+
+
+def _entry(connection: Connection, event: ChangeEvent) -> ChangeEvent | None:
+    """The same happening as OpenAI's other log told it; what happens once only is found by its sign."""
+    if event.source is not ChangeSource.AUDIT_LOG or event.subject is None or not event.dedup.startswith(LOGGED):
+        return None
+    c = change_events.c
+    tenants = c.dedup.startswith(LOGGED + TENANTS, autoescape=True)
+    query = sa.select(change_events).where(
+        c.kind.in_([kind.value for kind in like(event.kind)]),
+        c.source == ChangeSource.AUDIT_LOG.value,
+        c.subject == codec.clean(event.subject, _MOST_LABEL),
+        c.at >= to_ms(event.at - SLACK),
+        c.at <= to_ms(event.at + SLACK),
+        sa.not_(tenants) if event.dedup.startswith(LOGGED + TENANTS) else tenants,
+    )
+    others = [event_of(row) for row in connection.execute(query.order_by(c.at).limit(_MOST_TWINS))]
+    return next((other for other in others if same_entry(other, event)), None)
 
 
 def _twin(connection: Connection, event: ChangeEvent) -> ChangeEvent | None:

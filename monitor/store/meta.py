@@ -21,8 +21,12 @@ def get(engine: Engine, key: str) -> str | None:
 
 def read(connection: Connection, key: str) -> str | None:
     """The same within a transaction."""
-    found: str | None = connection.execute(sa.select(meta.c.value).where(meta.c.key == key)).scalar()
+    found: str | None = connection.execute(_READ, {"key": key}).scalar()
     return found
+
+
+_READ = sa.select(meta.c.value).where(meta.c.key == sa.bindparam("key"))
+"""The question, made once: it is asked every second, and making it costs more than its answer."""
 
 
 def put(engine: Engine, key: str, value: str) -> None:

@@ -28,7 +28,7 @@ from monitor.store.leases import Leases, shared
 from monitor.store.register import Register
 from monitor.store.status import Heartbeat
 from monitor.store.sync import sync
-from monitor.store.tables import DAY, MINUTE, PROBES, effective_config, heartbeats, lag_history, wanted
+from monitor.store.tables import DAY, MINUTE, PROBES, effective_config, wanted
 
 _POLICY = HealthPolicy()
 _NONE: Mapping[str, HealthPolicy] = {}
@@ -155,8 +155,8 @@ class Writer:
         text = codec.dumps(asdict(heartbeat) | {"at": at, "started_at": to_ms(heartbeat.started_at)})
         lag = (at - at % MINUTE, poller, heartbeat.lag_p99_ms, heartbeat.in_flight, heartbeat.checks)
         with writing(self._engine) as connection:
-            dialect.upsert(self._engine, heartbeats, put=["at", "beat"]).run(connection, [(poller, at, text)])
-            dialect.upsert(self._engine, lag_history, most=["lag_p99_ms", "in_flight"], put=["checks"]).run(connection, [lag])
+            self._statements.beat.run(connection, [(poller, at, text)])
+            self._statements.lag.run(connection, [lag])
             meta.bump(connection)
 
     def save_effective_config(self, source: str, text: Mapping[str, Any], now: datetime) -> None:

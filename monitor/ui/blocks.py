@@ -160,7 +160,11 @@ def no_database(error: StoreError) -> None:
     else:
         show(
             '<div class="verdict"><span class="unknown">Nothing is known: the database cannot be read.</span></div>'
-            + banner(Health.FAILING, "The database cannot be read", capital(str(error)) + ".")
+            + banner(
+                Health.FAILING,
+                capital(str(error)),
+                "“python -m monitor doctor” says how to mend it. This page looks again by itself.",
+            )
         )
 
 
@@ -233,15 +237,15 @@ def verdict(
     counts = Counter(project.health for project in fleet)
     total = len(fleet)
     then = ""
-    if not fleet:
-        first, css = "No project is configured.", "unknown"
-        then = "Describe the projects to watch in monitor.toml; the poller reads it again by itself."
-    elif beat is None:
+    if beat is None:
         first, css = "Nothing is known: the poller has never run.", "unknown"
+    elif not fleet:
+        first, css = "No project is configured.", "unknown"
     elif beat.late(now):
         first, css = f"Nothing is known: the poller has been silent for {span((now - beat.at).total_seconds())}.", "unknown"
         ill = [project for project in fleet if project.health in (Health.FAILING, Health.DEGRADED)]
-        then = f"Before that: {_named(ill, now, zone)}." if ill else ""
+        named = _rest(ill, explained, now, zone)
+        then = f"Before that {plural(len(ill), 'project was', 'projects were')} broken or degraded. {named}".strip() if ill else ""
     elif counts[Health.FAILING]:
         broken = [project for project in fleet if project.health is Health.FAILING]
         first = f"{counts[Health.FAILING]:,} of {plural(total, 'project')} {'is' if len(broken) == 1 else 'are'} broken"

@@ -7,7 +7,7 @@ from datetime import date, datetime, timedelta, tzinfo
 from monitor.domain.alerting import label
 from monitor.domain.changes import ChangeEvent, ChangeKind, family_of
 from monitor.domain.incidents import Incident, IncidentRecord
-from monitor.domain.organization import NO_ADMIN_KEY, Gap
+from monitor.domain.organization import NO_ADMIN_KEY, TENANT_LOG, Gap
 from monitor.domain.postmortem import FITS, not_known
 from monitor.domain.timeline import Window
 from monitor.domain.what_changed import AFTER, BEFORE, LONGEST, SOURCES, Explanation, Strength, happened, ranked
@@ -117,17 +117,22 @@ def _explanation(each: Explanation, now: datetime, zone: tzinfo) -> str:
     why = f"{escape(capital(each.why))}. " if each.why else ""
     return (
         f'<div class="why"><div>{mark(each.strength)}</div><div>{told(each.event, local(each.text, now, zone))}'
-        f"<small>{why}Known from {escape(SOURCES[each.event.source])}.</small></div></div>"
+        f"<small>{why}How it is known: {escape(SOURCES[each.event.source])}.</small></div></div>"
     )
 
 
 # --- the feed --------------------------------------------------------------------------------------------------------------
 
 
-def verdict(count: int, began: Sequence[Incident], window: str, page_window: str, now: datetime, zone: tzinfo) -> str:
+def verdict(
+    count: int, began: Sequence[Incident], window: str, page_window: str, now: datetime, zone: tzinfo, *, silent: bool = False
+) -> str:
     """How much changed, and what of it broke something."""
     broke = [each for each in began if each.diagnosis.changed]
     first = f"{capital(plural(count, 'change'))} in the last {window}." if count else f"Nothing changed in the last {window}."
+    if not count and not broke and silent:
+        first = f"No change is known in the last {window}: the poller is silent."
+        return f'<div class="verdict" role="status"><span class="unknown">{escape(first)}</span></div>'
     if not count and not broke:
         return f'<div class="verdict" role="status"><span>{escape(first)}</span></div>'
     if not broke:
@@ -235,7 +240,9 @@ def not_all(gaps: Sequence[Gap], read_at: datetime | None, now: datetime, zone: 
     lines = []
     for gap in gaps[:3]:
         since = f" since {clock(gap.since, now, zone)}" if gap.since else ""
-        part = {"audit_log": "The audit log"}.get(gap.part, capital(gap.part.replace("_", " ")))
+        part = {"audit_log": "The audit log", TENANT_LOG: "The tenant’s audit log"}.get(
+            gap.part, capital(gap.part.replace("_", " "))
+        )
         whose = f" of {gap.project}" if gap.project else ""
         lines.append(f"{part}{whose} cannot be read{since}: {gap.reason}.")
     if len(gaps) > 3:

@@ -1,6 +1,7 @@
 """Pieces of pages about incidents. Texts from outside are escaped here, as in `blocks`."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from typing import Any
 
@@ -269,9 +270,10 @@ def head(one: Incident, now: datetime, zone: tzinfo, window: str, *, silent: boo
     )
 
 
-def card(one: Incident, targets: Sequence[TargetStatus], now: datetime, zone: tzinfo, window: str) -> None:
+def card(one: Incident, targets: Sequence[TargetStatus], now: datetime, zone: tzinfo, window: str, *, silent: bool = False) -> None:
     """The diagnosis. `targets` are those of its project, where it is only one."""
-    blocks.show(_card(one, targets, now, zone, window, one.projects[0] if len(one.projects) == 1 else None))
+    project = one.projects[0] if len(one.projects) == 1 else None
+    blocks.show(_card(one, targets, now, zone, window, project, silent=silent))
 
 
 def cards(
@@ -293,7 +295,8 @@ def cards(
         whose = "" if project else f"<b>{hit(one)}</b>"
         named = f"{state(one, silent=silent)}{whose}"
         only = project or (one.projects[0] if len(one.projects) == 1 else None)
-        said.append(_card(one, targets, now, zone, window, only, named, f'<span class="soft">{escape(taken)}</span>'))
+        last = f'<span class="soft">{escape(taken)}</span>'
+        said.append(_card(one, targets, now, zone, window, only, named, last, silent=silent))
     return said
 
 
@@ -319,9 +322,15 @@ def _card(
     project: str | None,
     named: str = "",
     taken: str = "",
+    *,
+    silent: bool,
 ) -> str:
     said = blocks.here(one.diagnosis, now, zone)
-    colour = look(_HEALTH[one.severity]).css if one.open else "unknown"
+    lines = [line for line in said.evidence if not (said.changed and said.changed in line)]  # that is told by itself
+    said = said if named else replace(said, changed=None)  # there it has a part of the page
+    proof = f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
+    proof = f"<details><summary>what this rests on</summary>{proof}</details>" if named else proof
+    colour = look(_HEALTH[one.severity]).css if one.open and not silent else "unknown"
     raw = blocks.raw_answers(window, project=project, failure=one.failure.value)
     began = capital(since(one.first_bad_at, now, zone).removeprefix("since "))
     last_good = f"; last well {age(one.last_good_at, now)}" if one.last_good_at else ""
@@ -336,8 +345,7 @@ def _card(
     )
     return (
         f'<div class="card" style="--c:var(--{colour})">{where}<h3>{blocks.inline(said.summary)}</h3><dl>'
-        f"{blocks.said_rows(said)}{heals}<dt>Evidence</dt><dd><ul>"
-        f"{''.join(f'<li>{escape(line)}</li>' for line in said.evidence)}</ul>{raw}</dd></dl></div>"
+        f"{blocks.said_rows(said)}{heals}<dt>Evidence</dt><dd>{proof}{raw}</dd></dl></div>"
     )
 
 

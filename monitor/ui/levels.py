@@ -5,13 +5,13 @@ from datetime import datetime, timedelta, tzinfo
 
 from monitor.domain.health import Health
 from monitor.domain.sli import COUNTED, RULES, BurnRule, Counts, availability, burn_alerts, burn_rate, error_budget
-from monitor.domain.taxonomy import LAMPS
+from monitor.domain.taxonomy import LAMPS, Lane
 from monitor.domain.words import digits_of, percent, promise_of
 from monitor.store.slo import DAYS, Level
-from monitor.ui import blocks
+from monitor.ui import blocks, filters
 from monitor.ui.blocks import lamp
 from monitor.ui.data import ServiceLevel
-from monitor.ui.format import MISSING, clock, escape, number, plural, span
+from monitor.ui.format import MISSING, clock, escape, link, number, plural, span
 
 WINDOWS = tuple(timedelta(days=days) for days in DAYS)
 MONTH = timedelta(days=30)
@@ -26,8 +26,8 @@ _HOW = (
 )
 
 
-def service_level(level: ServiceLevel, now: datetime, zone: tzinfo, *, silent: bool) -> None:
-    """Availability, error budget and burn rate."""
+def service_level(level: ServiceLevel, project: str, now: datetime, zone: tzinfo, *, silent: bool) -> None:
+    """Availability, error budget and burn rate of a project; what is red leads to the answers that failed."""
     promise = promise_of(level.objective)
     blocks.heading("Service level", f"objective: {promise} of the valid checks are good")
     if not any(each.whole.valid or any(lane.valid for lane in each.lanes.values()) for each in level.over.values()):
@@ -36,14 +36,24 @@ def service_level(level: ServiceLevel, now: datetime, zone: tzinfo, *, silent: b
             "It appears with the first answers of OpenAI to this project; no data is not 100 %.",
         )
         return
-    boxes = "".join(_window(length, level.over.get(length), level.objective, now, zone, silent=silent) for length in WINDOWS)
+    boxes = "".join(
+        _window(project, length, level.over.get(length), level.objective, now, zone, silent=silent) for length in WINDOWS
+    )
     blocks.show(f'<div class="levels">{boxes}</div>')
-    _lanes(level)
-    _burning(level, silent=silent)
+    _lanes(level, project)
+    _burning(level, project, silent=silent)
     blocks.show(f'<div class="note">{escape(_HOW)}</div>')
 
 
-def _window(length: timedelta, level: Level | None, objective: float, now: datetime, zone: tzinfo, *, silent: bool) -> str:
+def _proof(project: str, length: timedelta, lane: Lane | None = None) -> str:
+    """Where the answers are that failed in so long a time, or in the next longer window that can be chosen."""
+    window = next(name for name, each in filters.WINDOWS.items() if each >= length)
+    return link("evidence", project=project, lane=lane.value if lane else None, verdict="failed", window=window)
+
+
+def _window(
+    project: str, length: timedelta, level: Level | None, objective: float, now: datetime, zone: tzinfo, *, silent: bool
+) -> str:
     """One window: availability, and the bar of what is left of its budget."""
     counts = level.whole if level else Counts()
     about = f"Last {length.days} days"
@@ -52,11 +62,11 @@ def _window(length: timedelta, level: Level | None, objective: float, now: datet
     told = f"{number(counts.failed)} of {plural(counts.valid, 'valid check')} failed"
     return (
         f"<div><small>{escape(about)}</small><b>{percent(availability(counts), digits_of(objective))}</b>"
-        f"{_budget(counts, objective, length, silent=silent)}<small>{told}</small></div>"
+        f"{_budget(counts, objective, length, _proof(project, length), silent=silent)}<small>{told}</small></div>"
     )
 
 
-def _budget(counts: Counts, objective: float, length: timedelta, *, silent: bool) -> str:
+def _budget(counts: Counts, objective: float, length: timedelta, proof: str, *, silent: bool) -> str:
     budget = error_budget(counts, objective, length)
     left, spent = budget.left, budget.spent
     if left is None or spent is None:
@@ -72,42 +82,39 @@ def _budget(counts: Counts, objective: float, length: timedelta, *, silent: bool
     # Overspent is a full bar: an empty one looks like no data.
     width = 100 if left < 0 else max(1, math.floor(left * 100))
     bar = f'<span class="meter"><i class="{css}" style="width:{width}%"></i></span>'
-    return bar + lamp(Health.UNKNOWN if silent and health is Health.HEALTHY else health, said)
+    shown = Health.UNKNOWN if silent and health is Health.HEALTHY else health
+    return bar + lamp(shown, said, href=proof if health is not Health.HEALTHY else "")
 
 
-def _lanes(level: ServiceLevel) -> None:
+def _lanes(level: ServiceLevel, project: str) -> None:
     """Availability by lane and window."""
     rows = []
     for lane in LAMPS:
         name = f"{lane.value.capitalize()}" + ("" if lane in COUNTED else ' <span class="tag">not counted</span>')
-        rows.append(
-            (
-                name,
-                *(
-                    _lane(each.lanes[lane] if each else Counts(), level.objective, counted=lane in COUNTED)
-                    for each in map(level.over.get, WINDOWS)
-                ),
-            )
-        )
+        counts = [each.lanes[lane] if each else Counts() for each in map(level.over.get, WINDOWS)]
+        proofs = [_proof(project, length, lane) for length in WINDOWS]
+        told = (_lane(each, level.objective, proof, counted=lane in COUNTED) for each, proof in zip(counts, proofs, strict=True))
+        rows.append((name, *told))
     blocks.table([("Availability by lane", "nw"), *((f"{length.days} days", "r nw") for length in WINDOWS)], rows, "sl")
 
 
-def _lane(counts: Counts, objective: float, *, counted: bool) -> str:
+def _lane(counts: Counts, objective: float, proof: str, *, counted: bool) -> str:
     part = availability(counts)
     if part is None:
         return f'<span class="soft" title="no valid check">{MISSING}</span>'
     said = percent(part, digits_of(objective))
-    shown = f'<span class="failing">{said}</span>' if counted and part < objective else said
+    shown = f'<a class="failing" href="{proof}" target="_self">{said}</a>' if counted and part < objective else said
     return f"{shown}<small>{number(counts.failed)} of {number(counts.valid)} failed</small>" if counts.failed else shown
 
 
-def _burning(level: ServiceLevel, *, silent: bool) -> None:
+def _burning(level: ServiceLevel, project: str, *, silent: bool) -> None:
     """Every rule with its rates, whether it fires now, and what that means."""
     rows = []
     for rule in RULES:
         health, word, meaning = (None, "unknown", "The poller is silent.") if silent else burn_state(level, rule)
         rates = (_rate(level.lately.get(length, Counts()), level.objective) for length in (rule.long, rule.short))
-        rows.append((_rule(rule), *rates, lamp(health, word), escape(meaning)))
+        proof = _proof(project, rule.long) if health is Health.FAILING else ""
+        rows.append((_rule(rule), *rates, lamp(health, word, href=proof), escape(meaning)))
     columns = [
         ("Burn-rate rule", ""),
         ("Over the long window", "r nw"),
@@ -115,7 +122,7 @@ def _burning(level: ServiceLevel, *, silent: bool) -> None:
         ("Now", "nw"),
         ("What it means", ""),
     ]
-    blocks.table(columns, rows, "sl")
+    blocks.table(columns, rows, "sl stack")
 
 
 def burn_state(level: ServiceLevel, rule: BurnRule) -> tuple[Health | None, str, str]:

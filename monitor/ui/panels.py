@@ -44,7 +44,7 @@ KINDS_OF_KEYS = {
     KeyKind.ADMIN: "admin key",
     KeyKind.UNKNOWN: "kind unknown",
 }
-_MOST_CARDS = 20
+_MOST_CARDS = 12
 WHY_FLAGGED = {
     KeyKind.USER_LEGACY: "It belongs to a user, not to a project: it works wherever that user may, and goes when the user goes.",
     KeyKind.USER_UNSCOPED: "It is bound to no project, so its use cannot be told apart. Use a service account of the project.",
@@ -107,7 +107,8 @@ def key_diagnoses(
     silent: bool,
 ) -> None:
     """A card for everything that ails the first of these keys: what open incidents found, then what no incident explains."""
-    ill = [(key, key.auth) for key in keys if key.auth and (key.failure or key.auth.suspect)][:_MOST_CARDS]
+    every = [(key, key.auth) for key in keys if key.auth and (key.failure or key.auth.suspect)]
+    ill = every[:_MOST_CARDS]
     going_on = [one for one in open_ones if any(_explained(status, [one]) for _, status in ill)]
     cards = incidents.cards(going_on, [status for _, status in ill], now, zone, window, silent=silent)
     for key, status in ill:
@@ -117,6 +118,8 @@ def key_diagnoses(
     if cards:
         blocks.heading("What was wrong before the silence" if silent else "What is wrong", "and what to do")
         blocks.show("".join(cards))
+    if len(every) > len(ill):
+        blocks.show(f'<span class="soft">and {plural(len(every) - len(ill), "more key")}: choose a project above.</span>')
 
 
 def _explained(status: TargetStatus, open_ones: Sequence[Incident]) -> bool:
@@ -165,10 +168,10 @@ def key_table(keys: Sequence[KeyStatus], now: datetime, zone: tzinfo, window: st
         ("Key", "nw"),
         ("Health", "nw"),
         ("What is wrong", ""),
-        ("Kind", "nw"),
-        ("Source", ""),
-        ("First seen", "nw"),
-        ("Last good", "nw"),
+        ("Kind", "less"),
+        ("Source", "less"),
+        ("First seen", "nw less"),
+        ("Last good", "nw less"),
     ]
     rows = []
     for key in keys:
@@ -188,7 +191,7 @@ def key_table(keys: Sequence[KeyStatus], now: datetime, zone: tzinfo, window: st
                 escape(age(key.last_ok_at, now)),
             )
         )
-    blocks.table(columns, rows, css="stack")
+    blocks.table(columns, rows)
 
 
 def target_table(targets: Sequence[TargetStatus], now: datetime, zone: tzinfo, window: str, *, silent: bool) -> None:
@@ -196,11 +199,11 @@ def target_table(targets: Sequence[TargetStatus], now: datetime, zone: tzinfo, w
     columns = [
         ("Health", "nw"),
         ("Check", "nw"),
-        ("Key", "nw"),
+        ("Key", "nw less"),
         ("Model", "nw"),
         ("Last answer", ""),
-        ("Latency", "r nw"),
-        ("Every", "r nw"),
+        ("Latency", "r nw less"),
+        ("Every", "r nw less"),
         ("Asked", "r nw"),
     ]
     rows = []
@@ -219,7 +222,7 @@ def target_table(targets: Sequence[TargetStatus], now: datetime, zone: tzinfo, w
                 escape(age(status.last_at, now)),
             )
         )
-    blocks.table(columns, rows, css="stack")
+    blocks.table(columns, rows)
 
 
 def _proof(status: TargetStatus, window: str) -> str:

@@ -156,7 +156,11 @@ def line(row: KeyRow) -> tuple[str, ...]:
     began = since(status.since, now, zone) if status and bad and status.since else ""
     tags = "".join(f'<span class="tag flag">{escape(each.title)}</span>' for each in card.findings[:3])
     more = f'<span class="soft">+{len(card.findings) - 3}</span>' if len(card.findings) > 3 else ""
-    told = f'<span class="failing">{escape(bad)}</span> <span class="soft">{escape(began)}</span> ' if bad else ""
+    told = (
+        f'<span class="{"unknown" if silent else "failing"}">{escape(bad)}</span> <span class="soft">{escape(began)}</span> '
+        if bad
+        else ""
+    )
     person = (record.facts.get("owner_name") if record else None) or ""
     kind_of = KINDS_OF_KEYS[key.kind] if key.label else hygiene.OWNERS[key.owner_type]
     flag = (

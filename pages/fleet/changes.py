@@ -39,7 +39,7 @@ def draw() -> None:
         draw_verdict(count, window)
     if not count:
         if where == ChangeFilter():
-            blocks.empty("Nothing changed in this window.", "Choose a longer window above to look further back.")
+            blocks.empty("No change is known in this window.", "Choose a longer window above to look further back.")
         else:
             blocks.empty("No change fits these filters.", "Clear the search box, or choose a longer window above.")
         return
@@ -57,7 +57,7 @@ def draw() -> None:
 def draw_verdict(count: int, window: Window) -> None:
     at = data.now()
     began = [each for each in data.incidents_begun(window) if project is None or project in each.projects]
-    blocks.show(changes.verdict(count, began, name, name, at, zone))
+    blocks.show(changes.verdict(count, began, name, name, at, zone, silent=data.silent(at)))
     gaps, read_at = data.changes_not_known()
     if note := changes.not_all(gaps, read_at, at, zone):
         blocks.show(note)

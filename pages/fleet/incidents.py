@@ -81,7 +81,8 @@ def one(number: int) -> None:
             st.rerun()
         incidents.waiting(asked, silent=data.silent(at))
         hit = record.incident.projects
-        incidents.card(record.incident, data.targets(at, hit[0]) if len(hit) == 1 else [], at, zone, chosen)
+        targets = data.targets(at, hit[0]) if len(hit) == 1 else []
+        incidents.card(record.incident, targets, at, zone, chosen, silent=data.silent(at))
         changes.around(record, at, zone, chosen)
         incidents.times(record.incident, at, zone)
         left, right = st.columns([3, 2])

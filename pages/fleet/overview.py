@@ -138,6 +138,7 @@ if fleet:
 else:
     blocks.empty(
         "There is nothing to watch yet.",
-        "Copy <code>monitor.example.toml</code> to <code>monitor.toml</code> and name your projects and where their keys are kept. "
+        "Copy <code>monitor.example.toml</code> to <code>monitor.toml</code> and name your projects and where their keys are kept; "
+        "the poller reads it again by itself. "
         "<code>python -m monitor up --demo</code> shows a sample organization.",
     )

@@ -46,7 +46,7 @@ def draw_state() -> None:
 def draw_level() -> None:
     at = data.now()
     if data.project(name, at):
-        levels.service_level(data.service_level(name, at), at, zone, silent=data.silent(at))
+        levels.service_level(data.service_level(name, at), name, at, zone, silent=data.silent(at))
 
 
 def draw_history() -> None:

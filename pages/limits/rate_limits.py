@@ -1,5 +1,6 @@
 """429s over time, and what remains of the limits."""
 
+import math
 from datetime import timedelta
 
 import pandas as pd
@@ -7,6 +8,7 @@ import streamlit as st
 
 from monitor.domain.postmortem import WHO_MENDS
 from monitor.domain.taxonomy import KINDS, FailureKind, Lane
+from monitor.domain.words import capital
 from monitor.ui import blocks, charts, data, filters
 from monitor.ui.blocks import dash
 from monitor.ui.format import age, csv_of, escape, number, plural, span, title, viewer_zone
@@ -42,8 +44,9 @@ with place:
     else:
         hit = trend["project"].nunique()
         said, css = f"{plural(total, 'check')} turned away with 429 in the last {chosen}.", "failing" if quota else "degraded"
-        then = f"{plural(total - quota, 'rate limit')}, which waiting heals, and {number(quota)} for money, which it does not; "
-        then += f"in {plural(hit, 'project')}."
+        parts = [f"{plural(total - quota, 'rate limit')}, which waiting heals"] if total > quota else []
+        parts += [f"{number(quota)} for money, which waiting does not heal"] if quota else []
+        then = f"{', and '.join(parts)}; in {plural(hit, 'project')}."
     blocks.show(f'<div class="verdict"><span class="{css}">{escape(said)}</span><span class="then">{escape(then)}</span></div>')
 
 if total:
@@ -63,9 +66,9 @@ if total:
                 blocks.project_link(row["project"], chosen),
                 f'<span style="color:{kind_colour(kind)}">■</span> {escape(title(kind))}',
                 f"{row['count']:,}",
-                escape("just now" if last > now else age(last, now)),
+                escape(f"within {span(step.total_seconds())}" if last > now else age(last, now)),
                 "yes" if KINDS[kind].retry_helps else "<b>no</b>",
-                escape(WHO_MENDS[KINDS[kind].owner]),
+                escape(capital(WHO_MENDS[KINDS[kind].owner])),
                 blocks.raw_answers(chosen, project=row["project"], failure=kind.value),
             )
         )
@@ -108,7 +111,7 @@ else:
                 dash(row["key"]),
                 f'<span class="mono">{dash(row["model"])}</span>',
                 escape(row["bucket"]),
-                f'<span class="share">{share:.0%}</span>{meter}' if known else unknown,
+                f'<span class="share">{math.floor(share * 100)}%</span>{meter}' if known else unknown,
                 number(row["remaining"]) if pd.notna(row["remaining"]) else unknown,
                 number(row["limit"]) + escape(every) if pd.notna(row["limit"]) else unknown,
                 escape(span(row["reset"])) if pd.notna(row["reset"]) else unknown,

@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
 
-from tests.conftest import ROOT
+from tests.conftest import PATIENCE, ROOT
 
 SCREENSHOTS = Path(__file__).parent / "screenshots"
 
@@ -41,7 +41,7 @@ def chromium() -> str | None:
 
 
 @contextlib.contextmanager
-def running(*arguments: str, folder: Path, port: int, seconds: float = 180) -> Iterator[str]:
+def running(*arguments: str, folder: Path, port: int, seconds: float = 2 * PATIENCE) -> Iterator[str]:
     """`python -m monitor …` in a folder of its own, until the dashboard answers; stopped by one Ctrl-C at the end."""
     for name in ("app.py", "monitor", "pages", ".streamlit"):
         if not (folder / name).exists():
@@ -55,7 +55,7 @@ def running(*arguments: str, folder: Path, port: int, seconds: float = 180) -> I
             deadline = time.monotonic() + seconds
             while True:
                 with contextlib.suppress(OSError):
-                    if urllib.request.urlopen(url + "/_stcore/health", timeout=2).read() == b"ok":
+                    if urllib.request.urlopen(url + "/_stcore/health", timeout=10).read() == b"ok":
                         break
                 assert process.poll() is None, f"it ended with {process.returncode}:\n{(folder / 'output.txt').read_text()}"
                 assert time.monotonic() < deadline, f"no answer in {seconds} s:\n{(folder / 'output.txt').read_text()}"
@@ -64,7 +64,7 @@ def running(*arguments: str, folder: Path, port: int, seconds: float = 180) -> I
         finally:
             process.send_signal(signal.SIGINT)
             try:
-                process.wait(20)
+                process.wait(PATIENCE)
             except subprocess.TimeoutExpired:
                 process.kill()
                 process.wait()
@@ -97,6 +97,7 @@ def browser() -> Iterator[Browser]:
 def context(browser: Browser) -> Iterator[BrowserContext]:
     """A fresh profile; requests that would leave the machine fail and are reported by the page's console."""
     made = browser.new_context(viewport={"width": 1440, "height": 900}, timezone_id="Europe/Berlin", locale="en-GB")
+    made.set_default_timeout(PATIENCE * 1000)
     yield made
     made.close()
 
@@ -127,7 +128,7 @@ class Visitor:
 
     def settle(self) -> Page:
         """Wait until nothing is running any more."""
-        self.page.wait_for_function(READY, timeout=30_000)
+        self.page.wait_for_function(READY, timeout=PATIENCE * 1000)
         self.page.wait_for_timeout(300)  # the last element's own drawing; a screenshot has no better signal
         return self.page
 

@@ -17,7 +17,7 @@ from monitor.store.record import Writer
 from tests.benchmarks import fleets, organizations
 from tests.benchmarks.pages import move, served
 from tests.browser.conftest import READY
-from tests.conftest import ROOT
+from tests.conftest import PATIENCE, ROOT
 
 pytestmark = pytest.mark.browser
 
@@ -64,7 +64,7 @@ def beating(*urls: str) -> Iterator[None]:
         yield
     finally:
         enough.set()
-        heart.join(30)
+        heart.join(PATIENCE)
 
 
 @pytest.fixture(scope="module")
@@ -76,8 +76,9 @@ def both(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
         pages = []
         for address, _ in (few, many):
             page = browser.new_page(viewport={"width": 1440, "height": 900})
+            page.set_default_timeout(PATIENCE * 1000)
             page.goto(address)
-            page.wait_for_function(READY, timeout=60_000)
+            page.wait_for_function(READY, timeout=PATIENCE * 1000)
             pages.append(page)
         yield pages[0], pages[1]
         for page in pages:

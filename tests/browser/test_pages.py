@@ -68,3 +68,27 @@ def test_no_secret_reaches_the_browser(visitor: Visitor) -> None:
         visitor.open(f"/{name}")
     assert frames
     assert not [frame for frame in frames if b"SAMPLE-" in frame and b"sk-" in frame]
+
+
+TOO_WIDE = "found => found.filter(element => element.scrollWidth > element.clientWidth + 1).length"
+CUT = """() => {
+  const rightmost = element => Math.max(...[...element.querySelectorAll('*')].map(each => each.getBoundingClientRect().right))
+  const out = cell => cell.children.length && rightmost(cell) > cell.getBoundingClientRect().right + 1
+  return [...document.querySelectorAll('.mx td')].filter(out).length
+}"""
+
+
+def test_the_matrix_of_models_fits_its_page_and_no_cell_runs_into_the_next(visitor: Visitor) -> None:
+    page = visitor.open("/models")
+    assert page.locator(".wide:has(.mx)").evaluate_all(TOO_WIDE) == 0
+    assert page.locator(".mx td").count() > 50
+    assert page.evaluate(CUT) == 0
+
+
+@pytest.mark.parametrize("name", ["models", "deadlines", "changes?window=30d", "project?project=reporting"])
+def test_on_a_telephone_nothing_that_is_read_lies_beside_the_screen(visitor: Visitor, name: str) -> None:
+    visitor.page.set_viewport_size({"width": 390, "height": 844})
+    page = visitor.open(f"/{name}")
+    assert page.locator(".t").count() > 0
+    assert page.locator(".wide:has(.stack)").evaluate_all(TOO_WIDE) == 0
+    assert page.locator('[data-testid="stMain"]').evaluate_all(TOO_WIDE) == 0

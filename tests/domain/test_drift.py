@@ -1,6 +1,7 @@
 """What changed, in words: every kind is reached, nothing private is in a sentence, and nothing is told that is no change."""
 
 from collections.abc import Iterable
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from monitor.domain import audit, own_changes
-from monitor.domain.changes import ChangeEvent, ChangeKind, ChangeSource, like, same
+from monitor.domain.changes import ChangeEvent, ChangeKind, ChangeSource, like, same, same_entry
 from monitor.domain.drift import MOST_LIMITS, MOST_MODELS, Names, expired, told
 from monitor.domain.organization import AuditEvent, Difference, Item, ItemKind
 
@@ -184,13 +185,56 @@ LOGGED: list[tuple[AuditEvent, ChangeKind, str]] = [
     (log("user.deleted", "user-7", None), K.MEMBER_REMOVED, "user-7 was removed from the organization."),
     (log("user.deleted", None, None), K.MEMBER_REMOVED, "Somebody was removed from the organization."),
     (log("role.assignment.created", "ra_1", principal_id="user-7"), K.ROLE_CHANGED, "user-7 was given a role in the project."),
-    (log("role.created", "role_1", None), K.ROLE_CHANGED, "A role was created."),
+    (log("role.created", "role_1", None), K.ROLE_CHANGED, "Role role_1 was created."),
+    (log("role.deleted", "role_1", None, role_name="ops"), K.ROLE_CHANGED, "Role “ops” was withdrawn."),
     (log("certificates.activated", "cert_1"), K.CERTIFICATE_CHANGED, "The demand for a certificate was activated."),
     (log("ip_allowlist.config.activated", None), K.IP_ALLOWLIST_CHANGED, "The list of allowed addresses was activated."),
     (log("organization.updated", "org-1", None), K.ORGANIZATION_CHANGED, "The organization was changed."),
-    (log("tenant.admin_api_key.created", "key_2", None), K.ADMIN_KEY_CHANGED, "Admin key was created."),
+    (log("tenant.admin_api_key.created", "key_2", None), K.ADMIN_KEY_CHANGED, "Admin key key_2 was created."),
+    (log("tenant.admin_api_key.updated", None, None), K.ADMIN_KEY_CHANGED, "Admin key without a name was changed."),
+    (log("tenant.admin_api_key.deleted", "key_2", None, name="terraform"), K.ADMIN_KEY_CHANGED,
+     "Admin key “terraform” was deleted."),
     (log("tenant.billing.overage_limit.updated", None, None), K.SPEND_LIMIT_CHANGED,
      "The organization's limit of overage was changed."),
+    (log("tenant.billing.overage_limit.updated", None, None, limit=5_000, org_id=7, hard=True), K.SPEND_LIMIT_CHANGED,
+     "The organization's limit of overage was changed (limit 5,000)."),
+    (log("tenant.billing.overage_limit.updated", None, None, previous_limit=5_000, limit=100), K.SPEND_LIMIT_CHANGED,
+     "The organization's limit of overage was lowered: limit 5,000 → 100."),
+    (log("tenant.billing.overage_limit.updated", None, None, old_cap=5, new_cap=100), K.SPEND_LIMIT_CHANGED,
+     "The organization's limit of overage was raised: cap 5 → 100."),
+    (log("tenant.billing.alerts.updated", None, None), K.SPEND_ALERT_CHANGED,
+     "An alert about the organization's bill was changed."),
+    (log("tenant.billing.info.updated", None, None), K.ORGANIZATION_CHANGED, "The organization's billing information was changed."),
+    (log("tenant.usage_limit.workspace.updated", "ws_1", None), K.SPEND_LIMIT_CHANGED,
+     "The usage limit of a workspace was changed."),
+    (log("tenant.usage_limit.group.updated", "group_1", None, credits=40), K.SPEND_LIMIT_CHANGED,
+     "The usage limit of a group was changed (credits 40)."),
+    (log("tenant.usage_limit.user.updated", "user-7", None), K.SPEND_LIMIT_CHANGED, "The usage limit of a person was changed."),
+    (log("tenant.usage_limit.increase_request.resolved", None, None), K.OTHER,
+     "The request for a higher usage limit was resolved."),
+    (log("tenant.service_account.token.revoked", "svc_1"), K.SERVICE_ACCOUNT_CHANGED,
+     "A token of service account svc_1 was revoked."),
+    (log("tenant.service_account.token.revoked", None, None), K.SERVICE_ACCOUNT_CHANGED,
+     "A token of a service account was revoked."),
+    (log("tenant.policy.attached", "policy_1", None, policy_name="no eu"), K.POLICY_CHANGED, "Policy “no eu” was attached."),
+    (log("tenant.policy.deleted", None, None), K.POLICY_CHANGED, "Policy without a name was deleted."),
+    (log("tenant.product_access_policy.updated", None, None), K.POLICY_CHANGED,
+     "The policy of which products may be used was changed."),
+    (log("tenant.resource_access.deleted", None, None), K.POLICY_CHANGED, "The access to a resource was deleted."),
+    (log("tenant.resource_role_assignment.deleted", "ra_1", None, principal_id="user-7", resource_type="api.project"),
+     K.ROLE_CHANGED, "user-7 lost a role in the project."),
+    (log("tenant.role_assignment.created", "ra_1", None, principal_id="user-7"), K.ROLE_CHANGED,
+     "user-7 was given a role in the organization."),
+    (log("tenant.custom_role.created", "role_1", None, name="ops"), K.ROLE_CHANGED, "Role “ops” was created."),
+    (log("tenant.group.member.removed", "group_1", None, user_id="user-7", group_name="ops"), K.ROLE_CHANGED,
+     "user-7 lost the roles of group “ops”."),
+    (log("tenant.group.member.added", None, None), K.ROLE_CHANGED, "Somebody was given the roles of a group."),
+    (log("tenant.membership.revoked", "m_1", None, user_id="user-7"), K.MEMBER_REMOVED,
+     "user-7 was removed from the organization."),
+    (log("tenant.user.removed", "user-7", None), K.MEMBER_REMOVED, "user-7 was removed from the organization."),
+    (log("tenant.group.created", "group_1", None), K.OTHER, "Group group_1 was created."),
+    (log("tenant.workload_identity.provider.archived", "wip_1", None), K.OTHER, "Workload identity provider wip_1 was archived."),
+    (log("tenant.sso.migrated", None, None), K.OTHER, "The audit log tells of “tenant.sso.migrated”."),
     (log("tenant.project_api_key.created", "key_3"), K.KEY_CREATED, "Key key_3 was created."),
     (log("scim.enabled", None, None), K.OTHER, "The audit log tells of “scim.enabled”."),
     (log("", None, None), K.OTHER, "The audit log tells of “”."),
@@ -216,6 +260,54 @@ def test_people_are_named_where_the_record_knows_them() -> None:
         "user-1",
         "proj_a",
     }
+
+
+def test_a_token_of_a_service_account_is_its_project_s_and_the_very_key_where_that_is_known() -> None:
+    known = {"svc_1": item(P.SERVICE_ACCOUNT, "svc_1", "proj_a", name="nightly")}
+    names = Names(NAMES.projects, NAMES.keys, NAMES.models, known)
+    revoked = "tenant.service_account.token.revoked"
+    [one] = logged(log(revoked, "svc_1", None), names=names)
+    assert (one.text, one.project, one.key) == ("A token of service account “nightly” was revoked.", "checkout", None)
+    [other] = logged(log(revoked, "key_1", None, service_account_id="svc_1"), names=names)
+    assert (other.text, other.project_id, other.key) == (one.text, "proj_a", "backend")
+    assert audit.mentioned([log(revoked, "tok_1", None, service_account_id="svc_1")]) >= {"tok_1", "svc_1"}
+
+
+def test_a_role_in_a_project_is_that_project_s_though_the_tenant_s_log_names_none() -> None:
+    event = log("tenant.resource_role_assignment.created", "ra_1", None, resource_type="api.project", resource_id="proj_a")
+    [one] = logged(event)
+    assert (one.project_id, one.project, one.text) == ("proj_a", "checkout", "Somebody was given a role in the project.")
+    for odd in ({"resource_type": 7, "resource_id": "proj_a"}, {"resource_type": "api.project", "resource_id": ["proj_a"]}):
+        assert logged(log("tenant.role_assignment.created", "ra_1", None, **odd))[0].project_id is None
+
+
+TWICE: list[tuple[AuditEvent, AuditEvent, bool]] = [
+    (log("user.updated", "user-7", None), log("tenant.user.updated", "user-7", None), True),
+    (log("user.deleted", "user-7", None), log("tenant.user.removed", "user-7", None), True),
+    (log("user.deleted", "user-7", None), log("tenant.user.removed", "user-8", None), False),
+    (log("user.added", "user-7", None), log("tenant.user.removed", "user-7", None), False),
+    (log("user.added", None, None), log("tenant.user.added", None, None), False),
+    (log("service_account.updated", "svc_1"), log("tenant.service_account.updated", "svc_1", None), True),
+    (log("service_account.updated", "svc_1"), log("tenant.service_account.updated", "svc_1", "proj_b"), False),
+    (log("role.assignment.created", "ra_1", principal_id="user-7"),
+     log("tenant.resource_role_assignment.created", "ra_9", principal_id="user-7"), True),
+    (log("role.assignment.created", "ra_1", principal_id="user-7"),
+     log("tenant.resource_role_assignment.deleted", "ra_1", principal_id="user-7"), False),
+    (log("role.created", "role_1", None), log("tenant.custom_role.created", "role_1", None), True),
+    (log("group.created", "group_1", None), log("tenant.group.created", "group_1", None), True),
+    (log("group.created", "group_1", None), log("tenant.group.deleted", "group_1", None), False),
+    (log("workload_identity_provider.updated", "wip_1", None),
+     log("tenant.workload_identity.provider.updated", "wip_1", None), True),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("ordinary", "tenants", "once"), TWICE, ids=lambda each: getattr(each, "type", ""))
+def test_what_stands_in_both_logs_is_recognised(ordinary: AuditEvent, tenants: AuditEvent, once: bool) -> None:
+    [one], [other] = logged(ordinary), logged(replace(tenants, at=NOW + timedelta(seconds=20)))
+    assert (same_entry(one, other), same_entry(other, one)) == (once, once)
+    assert not same_entry(one, replace(other, at=NOW + timedelta(minutes=3)))
+    assert one.dedup.startswith("audit ")
+    assert other.dedup == f"audit tenant {tenants.id}"
 
 
 def test_dates_that_came_are_told_at_their_moment() -> None:

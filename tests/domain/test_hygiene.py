@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from monitor.domain.binding import Binding, Tried, concluded
 from monitor.domain.coverage import KeyMatch, Matched
+from monitor.domain.deadlines import Deadline, DeadlineKind
 from monitor.domain.hygiene import Broken, Fine, HygienePolicy, Judgement, NotKnown, grade, scorecard, together, why_not
 from monitor.domain.hygiene_facts import DeniedModel, Gathered, KeyFacts, KeyUse, ProjectFacts, Reading, assembled
 from monitor.domain.hygiene_rules import KEY_RULES, PROJECT_RULES, TITLES, WEIGHTS, assess
@@ -446,3 +447,24 @@ def test_a_trial_of_another_secret_tells_nothing_of_this_one() -> None:
     assert keys_of(known)[0].binding is None
     known = gathered(bindings={("shop", "backend"): trial(Tried.REFUSED)})
     assert keys_of(known)[0].refuses
+
+
+@pytest.mark.parametrize(
+    ("hours", "said"),
+    [(20 * 24 - 1, "in 20 days"), (14, "in 1 day"), (1, "today"), (-1, "today"), (-14, "1 day ago"), (-20 * 24, "20 days ago")],
+)
+def test_a_key_expires_in_as_many_days_as_its_deadline_says(hours: int, said: str) -> None:
+    ends = NOW + timedelta(hours=hours)
+    assert key(record=record(expires_at=int(ends.timestamp()))).expires_in(NOW) == said
+    made = Deadline(kind=DeadlineKind.KEY_EXPIRY, at=ends, title="key", mark="mark", breaks="breaks", next_step="step")
+    left = made.days_left(NOW)
+    assert left <= 0 or str(left) in said
+
+
+def test_a_deleted_key_is_not_told_to_lack_an_admin_key() -> None:
+    gone = key(
+        kind=KeyKind.PROJECT_USER, record=None, record_reading=Reading(None, "none of the organization’s keys looks like it")
+    )
+    told = KEY_JUDGE["user_owned"](gone, POLICY, NOW)
+    assert isinstance(told, Broken)
+    assert "admin key" not in " ".join(each.text for each in told.evidence)

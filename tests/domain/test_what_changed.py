@@ -75,6 +75,46 @@ def test_a_certificate_that_is_withdrawn_breaks_whoever_still_presents_it(text: 
     assert why is None or why in found.cause
 
 
+OVERAGE = "The organization's limit of overage was "
+
+
+@pytest.mark.parametrize(
+    ("failure", "kind", "text", "strength"),
+    [
+        (F.QUOTA_ORGANIZATION_SPEND, K.SPEND_LIMIT_CHANGED, OVERAGE + "lowered: limit 5,000 → 100.", Strength.PROOF),
+        (F.QUOTA_ORGANIZATION_SPEND, K.SPEND_LIMIT_CHANGED, OVERAGE + "changed.", Strength.STRONG),
+        (F.QUOTA_ORGANIZATION_USAGE, K.SPEND_LIMIT_CHANGED, OVERAGE + "changed.", Strength.STRONG),
+        (F.QUOTA_CREDITS, K.SPEND_LIMIT_CHANGED, OVERAGE + "changed (limit 100).", Strength.STRONG),
+        (F.QUOTA_CREDITS, K.SPEND_LIMIT_CHANGED, OVERAGE + "raised: limit 100 → 5,000.", Strength.ALSO),
+        (F.QUOTA_ORGANIZATION_USAGE, K.SPEND_LIMIT_CHANGED, "The usage limit of a person was changed.", Strength.POSSIBLE),
+        (F.QUOTA_ORGANIZATION_SPEND, K.SPEND_LIMIT_CHANGED, "The usage limit of a group was lowered: a 2 → 1.", Strength.POSSIBLE),
+        (F.QUOTA_ORGANIZATION_USAGE, K.SPEND_LIMIT_CHANGED, "The usage limit of a group was raised: a 1 → 2.", Strength.ALSO),
+        (F.ACCESS_POLICY, K.POLICY_CHANGED, "Policy “no eu” was attached.", Strength.STRONG),
+        (F.AUTH_MISSING_SCOPE, K.POLICY_CHANGED, "The policy of which products may be used was changed.", Strength.STRONG),
+        (F.ACCESS_MODEL_NOT_ALLOWED, K.POLICY_CHANGED, "Policy “no eu” was attached.", Strength.POSSIBLE),
+        (F.RATE_TOKENS, K.POLICY_CHANGED, "Policy “no eu” was attached.", Strength.ALSO),
+        (F.AUTH_MISSING_SCOPE, K.ROLE_CHANGED, "Role “ops” was withdrawn.", Strength.POSSIBLE),
+        (F.AUTH_MISSING_SCOPE, K.ROLE_CHANGED, "Bo was given the roles of group “ops”.", Strength.ALSO),
+        (F.AUTH_INVALID_KEY, K.ADMIN_KEY_CHANGED, "Admin key “terraform” was deleted.", Strength.ALSO),
+        (F.AUTH_INVALID_KEY, K.OTHER, "The request for a higher usage limit was resolved.", Strength.ALSO),
+    ],
+)
+def test_how_well_what_the_tenant_s_log_tells_explains_a_failure(
+    failure: FailureKind, kind: ChangeKind, text: str, strength: Strength
+) -> None:
+    found = first(incident(failure), change(kind, text=text, **EVERYBODY))
+    assert found.strength is strength, found.score
+
+
+def test_a_revoked_token_explains_that_its_project_s_key_is_refused() -> None:
+    revoked = change(K.SERVICE_ACCOUNT_CHANGED, text="A token of service account “nightly” was revoked.")
+    assert first(incident(), revoked).cause.endswith("“nightly” was revoked: a revoked token is refused.")
+    assert first(incident(), revoked).strength is Strength.STRONG
+    named = replace(revoked, text="Service account “A token of service account x was revoked” was changed.")
+    assert first(incident(), named).strength is Strength.POSSIBLE
+    assert ranked(incident(), [replace(revoked, project="other")]) == ()
+
+
 # Words ------------------------------------------------------------------------------------------------------------------------
 
 

@@ -11,6 +11,9 @@ from monitor.store import bindings, queries
 from monitor.store.engine import reading
 from tests.flows.conftest import CAST, House, Play, secret_of, table
 
+SELDOM = '[monitor.intervals]\ncontrol = "30m"\nauth = "30m"\nmodel_access = "30m"\ninference = "30m"\n'
+"""For a whole day in which nothing but the passing of time matters."""
+
 
 def tried(house: House) -> dict[tuple[str, str], Tried]:
     with reading(house.engine) as connection:
@@ -39,7 +42,7 @@ def test_each_well_key_is_tried_once_a_day_and_refused_under_another_id(play: Pl
         assert await mine.try_bindings(house.poller) == 1
         assert house.project("checkout").health == "healthy"  # what was tried moves no health
 
-    play(scene)
+    play(scene, monitor=SELDOM)
 
 
 def judged(house: House) -> dict[str, tuple[set[str], str]]:
@@ -69,7 +72,7 @@ def test_a_key_that_is_not_refused_as_the_others_are_is_not_held_to_its_project(
             await mine.try_bindings(house.poller)
         assert not any("not_bound" in rules for rules, _ in judged(house).values())
 
-    play(scene)
+    play(scene, monitor=SELDOM)
 
 
 def test_where_no_key_is_refused_nothing_is_concluded(play: Play) -> None:

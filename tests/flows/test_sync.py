@@ -12,7 +12,8 @@ import pytest
 
 from monitor import admin_sync, service
 from monitor.admin_line import GIVE_UP_AFTER, Rank
-from monitor.admin_sync import AdminSync, Summary
+from monitor.admin_record import Summary
+from monitor.admin_sync import AdminSync
 from monitor.clock import VirtualClock, VirtualTimeLoop
 from monitor.domain.changes import ChangeEvent, ChangeKind, ChangeSource
 from monitor.domain.coverage import Matched, coverage
@@ -24,7 +25,7 @@ from monitor.openai_api.organization import PROJECT_PARTS
 from monitor.openai_api.transport import in_process
 from monitor.organization_keeper import Loops, OrganizationKeeper, admin_client, opened
 from monitor.poller import Poller
-from monitor.store import changes, meta, queries
+from monitor.store import around, changes, meta, queries
 from monitor.store.engine import Engine
 from monitor.store.organization import DAYS, HOURS, MINUTES
 from monitor.store.record import Writer
@@ -687,6 +688,148 @@ def test_a_project_that_is_archived_is_no_gap_and_is_asked_no_more(play: Callabl
         summary = (await bureau.round(), bureau.sync.summary)[1]
         assert bureau.gaps() == []
         assert summary.read[P.API_KEY.value] == 3
+
+    play(scene)
+
+
+# Two logs -------------------------------------------------------------------------------------------------------------------------
+
+OVERAGE = "tenant.billing.overage_limit.updated"
+
+
+def test_both_logs_are_read_with_one_request_each_and_each_has_its_own_cursor(play: Callable[..., None]) -> None:
+    async def scene(bureau: Bureau) -> None:
+        await bureau.wait(minutes=10)
+        bureau.world.throttle("proj_checkout", "gpt-4o", requests=500, by="ada@example.com")
+        bureau.record.audit(ORGANIZATION, "tenant.policy.updated", {"id": "policy_1", "name": "no eu"}, by="ada@example.com")
+        before = bureau.sync.requests
+        told = await bureau.sync.read_log()
+        assert {event.text for event in told} == {
+            "The limit of gpt-4o was lowered: 10,000 → 500 requests a minute.", "Policy “no eu” was changed.",
+        }  # fmt: skip
+        assert {event.actor for event in told} == {"Ada Byrne"}
+        assert bureau.sync.requests - before == 2 + 1  # and the limits, to which the ordinary one leads
+        assert all(bureau.sync.state(part).read_until is not None for part in ("audit_log", "tenant_audit_log"))
+        before = bureau.sync.requests
+        assert await bureau.sync.read_log() == []
+        assert bureau.sync.requests - before == 2
+
+    play(scene)
+
+
+def test_chatter_of_the_tenant_s_log_is_no_change(play: Callable[..., None]) -> None:
+    async def scene(bureau: Bureau) -> None:
+        for number in range(150):
+            bureau.record.audit(ORGANIZATION, "tenant.workload_identity.access_token.issued", {"id": f"tok_{number}"})
+            bureau.record.audit(ORGANIZATION, "tenant.principal_authentication_policy.resolved", {"id": f"user-{number}"})
+            bureau.record.audit(ORGANIZATION, "login.succeeded", {"id": f"user-{number}"})
+        assert await bureau.sync.read_log() == []
+        assert bureau.told() == []
+
+    play(scene)
+
+
+@pytest.mark.parametrize(("lost", "other"), [("audit_logs", "tenant_audit_logs"), ("tenant_audit_logs", "audit_logs")])
+@pytest.mark.parametrize("trouble", ["forbidden", "absent", "error", "not_json", "same_page"])
+def test_one_log_that_cannot_be_read_leaves_the_other_alone_and_is_resumed_where_it_was(
+    play: Callable[..., None], trouble: str, lost: str, other: str
+) -> None:
+    def happens(bureau: Bureau, number: int) -> None:
+        bureau.world.throttle("proj_checkout", "gpt-4o", requests=500 + number, by="ada@example.com")
+        bureau.record.audit(ORGANIZATION, "tenant.policy.updated", {"id": f"policy_{number}"}, by="ada@example.com")
+
+    async def scene(bureau: Bureau) -> None:
+        part, whole = lost.removesuffix("s"), other.removesuffix("s")
+        bureau.record.administration_trouble(trouble, lost)
+        cursor = bureau.sync.state(part).read_until
+        assert cursor is not None
+        for number in range(3):  # three hours: more than is read twice
+            await bureau.wait(hours=1)
+            happens(bureau, number)
+            await bureau.sync.read_log()
+        assert [place[0] for place in bureau.sync.summary.failed] == [part]
+        assert [gap[0] for gap in bureau.gaps()] == [part]
+        assert bureau.sync.state(part).read_until == cursor
+        assert bureau.sync.state(whole).reason is None
+        kinds = [K.RATE_LIMIT_LOWERED, K.RATE_LIMIT_RAISED, K.RATE_LIMIT_CHANGED] if part == "audit_log" else [K.POLICY_CHANGED]
+        untold = [event for event in bureau.told(*kinds) if event.source is ChangeSource.AUDIT_LOG]
+        assert untold == [] or trouble == "same_page"  # of which the first page is good
+        assert len([event for event in bureau.told() if event not in untold and event.source is ChangeSource.AUDIT_LOG]) == 3
+        await bureau.sync.round()
+        assert [gap[0] for gap in bureau.gaps()] == [part]  # a round does not hide it
+        bureau.record.heal_administration()
+        await bureau.wait(minutes=10)
+        async with bureau.opened() as again:  # after a restart
+            await again.begin()
+            assert again.state(part).read_until == cursor.replace(microsecond=cursor.microsecond // 1000 * 1000)
+            await again.read_log()
+        assert len([event for event in bureau.told() if event.source is ChangeSource.AUDIT_LOG]) == 6
+        assert bureau.gaps() == []
+
+    play(scene)
+
+
+def test_an_organization_without_the_second_log_is_said_once_and_alarms_nobody(play: Callable[..., None]) -> None:
+    async def scene(bureau: Bureau) -> None:
+        from monitor import sync_words
+
+        bureau.record.administration_trouble("absent", "tenant_audit_logs")
+        summary = await bureau.sync.once()
+        assert summary.refused is None
+        lines = [line for line in sync_words.told("acme", summary, bureau.clock.now()) if "not read" in line]
+        assert lines == ["  not read: the tenant's audit log: OpenAI knows no such thing (HTTP 404)"]
+        assert [gap[0] for gap in bureau.gaps()] == ["tenant_audit_log"]
+        assert around.gaps(bureau.engine)[0] == ()
+
+    play(scene, first=False)
+
+
+@pytest.mark.parametrize("late", ["audit_logs", "tenant_audit_logs"])
+def test_what_stands_in_both_logs_is_told_once_whichever_is_read_first(play: Callable[..., None], late: str) -> None:
+    async def scene(bureau: Bureau) -> None:
+        bureau.record.add_user(ORGANIZATION, "bo@example.com", "Bo Lind", created_at=1.0)
+        bureau.record.add_service_account("proj_search", "nightly", by="ada@example.com")
+        await bureau.round()
+        known = {event.id for event in bureau.told()}
+        bureau.record.administration_trouble("error", late)
+        bureau.world.create_key("sk-proj-TESTnew-not-a-key-new-new", "proj_search", "new", by="ada@example.com")
+        bureau.record.remove_service_account("proj_search", "nightly", by="ada@example.com")
+        bureau.record.change_role("bo@example.com", "owner", by="ada@example.com")
+        bo = bureau.record._people["bo@example.com"].id
+        bureau.record.audit(ORGANIZATION, "tenant.user.updated", {"id": bo, "role": "owner"}, by="ada@example.com")
+        await bureau.sync.read_log()
+        bureau.record.heal_administration()
+        await bureau.wait(minutes=10)
+        for _ in range(2):
+            await bureau.sync.read_log()
+            await bureau.sync.round()
+        new = [event for event in bureau.told() if event.id not in known]
+        assert sorted(event.kind for event in new) == [K.KEY_CREATED, K.MEMBER_CHANGED, K.SERVICE_ACCOUNT_DELETED]
+        assert {event.actor for event in new} == {"Ada Byrne"}
+        assert [event.project for event in new if event.kind is not K.MEMBER_CHANGED] == ["search", "search"]
+
+    play(scene)
+
+
+def test_the_tenant_s_log_leads_to_what_it_tells_of(play: Callable[..., None]) -> None:
+    async def scene(bureau: Bureau) -> None:
+        bureau.record.spend_limit(ORGANIZATION, 90_000)
+        await bureau.round()
+        [account] = bureau.record.projects["proj_search"].service_accounts
+        bureau.record.spend_limit(ORGANIZATION, 1_000)
+        bureau.record.audit(ORGANIZATION, OVERAGE, by="ada@example.com")
+        key = bureau.record.keys.pop(secret_of("search"))  # the token is gone, and the ordinary log says nothing of it
+        bureau.record.projects["proj_search"].keys.remove(key.id)
+        bureau.record.audit(ORGANIZATION, "tenant.service_account.token.revoked", {"id": account.id}, by="ada@example.com")
+        await bureau.wait(minutes=5)
+        before = bureau.sync.requests
+        await bureau.sync.read_log()
+        assert bureau.sync.requests - before == 2 + 2 + 2  # the logs; the organization's money; the project's accounts and keys
+        told = {event.text: event for event in bureau.told()}
+        assert told["A token of service account “backend” was revoked."].project == "search"
+        assert told["Key “backend” (sk-…s69) was deleted."].source is ChangeSource.SYNC
+        assert told["The organization's spend limit was lowered: $900 a month → $10 a month."].source is ChangeSource.SYNC
+        assert told["The organization's limit of overage was changed."].actor == "Ada Byrne"
 
     play(scene)
 

@@ -52,9 +52,9 @@ WRONG = "sk-svcacct-badTEST-not-a-key-bad"
 class Office:
     """An organization of four watched projects, and the whole monitor over it."""
 
-    def __init__(self, folder: Path, loop: VirtualTimeLoop) -> None:
+    def __init__(self, folder: Path, loop: VirtualTimeLoop, start: datetime) -> None:
         self.folder = folder
-        self.clock = VirtualClock(START, loop)
+        self.clock = VirtualClock(start, loop)
         self.world = World(lambda: self.clock.now().timestamp())
         self.record: Administration = self.world.administration
         for model in ("gpt-4o", "gpt-4.1"):
@@ -128,7 +128,7 @@ def noted(app: Any, asked: set[tuple[str, str, bool]]) -> Any:
 Act = Callable[[Office], Awaitable[None]]
 
 
-def perform(act: Callable[[Office], Coroutine[Any, Any, None]]) -> None:
+def perform(act: Callable[[Office], Coroutine[Any, Any, None]], start: datetime = START) -> None:
     """Play `act` while poller, keeper and sync run.
 
     Then no part of a key, no address and no mailbox is in the database, and nothing was asked that could change anything.
@@ -138,7 +138,7 @@ def perform(act: Callable[[Office], Coroutine[Any, Any, None]]) -> None:
     async def play(folder: Path) -> None:
         loop = asyncio.get_running_loop()
         assert isinstance(loop, VirtualTimeLoop)
-        office = Office(folder, loop)
+        office = Office(folder, loop, start)
         app = noted(create_app(office.world), asked)
         loaded, clock = office.loaded, office.clock
         with service.store_of(loaded.settings) as office.engine:
@@ -541,6 +541,48 @@ def test_22_a_spend_limit_was_lowered() -> None:
     perform(act)
 
 
+LOWERED = ({"previous": {"limit": 5_000}, "limit": 100}, "lowered: limit 5,000 → 100, by Ada Byrne")
+CHANGED = ({}, "changed by Ada Byrne")
+"""What OpenAI tells of such an event is published nowhere: with what was before, and with nothing."""
+
+
+@pytest.mark.parametrize(("cause", "detail", "said"), [
+    (F.QUOTA_ORGANIZATION_USAGE, *LOWERED), (F.QUOTA_CREDITS, *CHANGED), (F.QUOTA_EXHAUSTED, *CHANGED),
+])  # fmt: skip
+def test_22b_the_organizations_limit_of_overage_was_lowered(cause: FailureKind, detail: dict[str, Any], said: str) -> None:
+    async def act(office: Office) -> None:
+        office.record.spend_alert(ORGANIZATION, 1_000, [ADA])
+        office.world.create_key(NEW, "proj_shop", "spare", by=BEN)
+        office.record.audit(ORGANIZATION, "tenant.usage_limit.user.updated", {"id": "user-9"}, by=BEN)
+        office.record.audit(ORGANIZATION, "tenant.billing.overage_limit.updated", detail, by=ADA)
+        await office.live(seconds=30)
+        office.world.trouble(cause.value)
+        await office.live(minutes=8)
+        one, best = first_is(office, cause, K.SPEND_LIMIT_CHANGED, project=None, actor="Ada Byrne")
+        assert best.text.startswith(f"The organization's limit of overage was {said}")
+        assert best.text.endswith("before the first 429.")
+        assert best.event.source is ChangeSource.AUDIT_LOG
+        assert "The organization's limit of overage was " in one.diagnosis.cause
+        assert set(one.projects) == set(NAMES)
+
+    perform(act)
+
+
+def test_22c_a_token_of_the_service_account_was_revoked() -> None:
+    async def act(office: Office) -> None:
+        [account] = office.record.projects["proj_shop"].service_accounts
+        office.record.audit("proj_shop", "tenant.service_account.token.revoked", {"id": account.id}, by=ADA)
+        office.record.keys[secret_of("shop")].expires_at = int(office.clock.now().timestamp())  # on no list and in no other log
+        await office.live(minutes=5)
+        _, found = the_one(office, F.AUTH_INVALID_KEY)
+        [token] = [each for each in found if each.event.kind is K.SERVICE_ACCOUNT_CHANGED]
+        assert token.strength is Strength.STRONG, tell(found)
+        assert token.why == "a revoked token is refused"
+        assert "was revoked by Ada Byrne" in token.text
+
+    perform(act)
+
+
 # Among many, and late ---------------------------------------------------------------------------------------------------------
 
 
@@ -604,7 +646,7 @@ def test_25b_a_model_was_shut_down_on_the_day_that_was_announced() -> None:
     async def act(office: Office) -> None:
         day = (START + timedelta(days=1)).date().isoformat()
         office.world.announce_shutdown("gpt-4.1", day)
-        await office.live(hours=14)
+        await office.live(hours=2)  # the list of models is read every hour
         assert office.opened() == []
         [announced] = [each for each in office.changed() if each.kind is K.MODEL_SHUTDOWN]
         assert day in announced.text
@@ -613,7 +655,7 @@ def test_25b_a_model_was_shut_down_on_the_day_that_was_announced() -> None:
         await office.live(hours=1)
         first_is(office, F.ACCESS_MODEL_RETIRED, K.MODEL_DELISTED, project=None, strength=Strength.PROOF)
 
-    perform(act)
+    perform(act, start=START.replace(hour=21))
 
 
 @pytest.mark.parametrize("cause", ["server.error", "rate.requests"])

@@ -10,6 +10,7 @@ from pathlib import Path
 from monitor.domain.alerting import CALM
 from monitor.store import intents
 from monitor.store.intents import Intent
+from tests.conftest import PATIENCE
 from tests.notify.conftest import Hook
 from tests.test_cli import KEY, api, break_it, monitor, started
 
@@ -39,7 +40,7 @@ group_wait = "1s"
 """
 
 
-def until(found: Callable[[], object], within: float = 60) -> None:
+def until(found: Callable[[], object], within: float = PATIENCE) -> None:
     """Wait for what another process does."""
     deadline = time.monotonic() + within
     while not found():
@@ -49,7 +50,7 @@ def until(found: Callable[[], object], within: float = 60) -> None:
 
 def ask(folder: Path, query: str) -> list[tuple[object, ...]]:
     """Something of the poller's database; a change is committed."""
-    with sqlite3.connect(folder / "monitor.db", timeout=10) as connection:
+    with sqlite3.connect(folder / "monitor.db", timeout=60) as connection:
         return connection.execute(query).fetchall()
 
 
@@ -83,7 +84,7 @@ def test_a_key_that_breaks_is_told_once_and_that_it_is_over_once(tmp_path: Path,
         until(lambda: len(told()) > 1)
         time.sleep(3)  # another one would come within seconds
         process.terminate()
-        assert process.wait(20) == 0
+        assert process.wait(PATIENCE) == 0
     assert told()[1:] == ["Over · INC-1 · Key “backend” of emulated: key refused"]
     assert "was told (first)" in monitor("incident", "1", cwd=tmp_path, **secrets).stdout
     assert KEY not in "".join(body.decode() for _, _, body in hook.asked)

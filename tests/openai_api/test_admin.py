@@ -494,6 +494,56 @@ async def test_an_event_that_changes_nothing_or_makes_no_sense_is_left_out(odd: 
     assert [one.id for one in await events(odd, event(id="audit_2"))] == ["audit_2"]
 
 
+async def test_the_tenant_s_log_is_asked_for_alone_and_what_changes_nothing_is_left_out_of_it() -> None:
+    asked: list[dict[str, str]] = []
+
+    def reply(request: Request) -> object:
+        asked.append(dict(request.query_params))
+        noise = ("tenant.workload_identity.access_token.issued", "tenant.principal_authentication_policy.resolved")
+        return page(*(event(kind) for kind in noise), event("tenant.billing.overage_limit.updated"))
+
+    async with client(reply) as admin:
+        told = [one async for some in record.audit_log(admin.ask, NOW, tenant=True) for one in some]
+        ordinary = [one async for some in record.audit_log(admin.ask, NOW) for one in some]
+    assert [one.type for one in told] == [one.type for one in ordinary] == ["tenant.billing.overage_limit.updated"]
+    since = {"limit": "100", "effective_at[gte]": str(int(NOW.timestamp()))}
+    assert asked == [since | {"tenant_only": "true"}, since]
+
+
+OVERAGE = "tenant.billing.overage_limit.updated"
+
+
+@pytest.mark.parametrize("detail", [None, "text", 7, [], [{"id": "x"}], {"id": 7}, {"id": {"id": "x"}}, {"limit": "a" * 10**6}])
+async def test_a_tenant_s_event_with_a_detail_of_another_shape_is_still_one(detail: object) -> None:
+    [found] = await events(event(OVERAGE, **{OVERAGE: detail}))
+    assert (found.type, found.project, found.actor) == (OVERAGE, "proj_1", "user-1")
+    assert found.subject is None
+    assert all(len(str(fact)) <= 200 for fact in found.facts.values())
+
+
+async def test_a_tenant_s_event_without_a_detail_or_with_enormous_texts_is_still_one() -> None:
+    bare = {name: value for name, value in event(OVERAGE).items() if name != OVERAGE}
+    huge = event("tenant.policy.updated", id="audit_2", **{"tenant.policy.updated": {"id": "x" * 9_000, "name": "<b>" * 10**5}})
+    endless = event("tenant." + "x" * 10**5, id="audit_3")
+    found = await events(bare, huge, endless)
+    assert [(one.id, one.subject) for one in found] == [("audit_1", None), ("audit_2", None), ("audit_3", None)]
+    assert all(len(one.type) <= 200 and len(str(one.facts)) <= 300 for one in found)
+
+
+async def test_what_was_before_is_told_apart_from_what_is_now_and_nobody_s_address_is_kept() -> None:
+    detail = {
+        "previous": {"limit": 5_000, "by": "ada@example.com"},
+        "changes_requested": {"limit": 100},
+        "contact_email": "ada@example.com",
+        "phone_number": "+49 40 1234",
+        "ip_address": "203.0.113.7",
+        "project_id": "proj_7",
+    }
+    [found] = await events(event(OVERAGE, project=None, **{OVERAGE: detail}))
+    assert found.facts == {"previous_limit": 5_000, "previous_by": "…", "limit": 100, "project_id": "proj_7"}
+    assert found.project == "proj_7"
+
+
 @pytest.mark.parametrize("actor", [None, "ada", {}, {"type": "session"}, {"type": "api_key", "api_key": None}])
 async def test_an_event_without_an_actor_is_still_one(actor: object) -> None:
     [found] = await events(event(actor=actor))

@@ -8,7 +8,7 @@ import pytest
 
 from monitor.domain import audit
 from monitor.domain.changes import ChangeKind
-from monitor.openai_api.organization import _BUCKETS, ORGANIZATION_PARTS, PROJECT_PARTS, USAGE_ENDPOINTS, Part
+from monitor.openai_api.organization import _BUCKETS, _NO_CHANGE, ORGANIZATION_PARTS, PROJECT_PARTS, USAGE_ENDPOINTS, Part
 
 _NOT_IN_IT = {"/organization/certificates"}
 """The trimmed document leaves it out."""
@@ -48,11 +48,27 @@ def test_every_word_of_the_audit_log_has_a_kind_or_none_of_ours(document: dict[s
     [words] = _enums(document["components"]["schemas"], "AuditLogEventType")
     told = [word for word in words if not word.startswith(("login.", "logout."))]
     other = {word for word in told if audit.kind_of(word) is ChangeKind.OTHER}
-    for family in ("api_key.", "service_account.", "rate_limit.", "project.", "ip_allowlist.", "certificate", "role.", "user."):
+    for family in (
+        "api_key.", "service_account.", "rate_limit.", "project.", "ip_allowlist.", "certificate", "role.", "user.",
+        "tenant.admin_api_key.", "tenant.project_api_key.", "tenant.service_account.", "tenant.billing.", "tenant.policy.",
+        "tenant.product_access_policy.", "tenant.resource_role_assignment.", "tenant.role_assignment.", "tenant.custom_role.",
+        "tenant.usage_limit.workspace.", "tenant.usage_limit.group.", "tenant.usage_limit.user.", "tenant.user.added",
+        "tenant.user.updated", "tenant.user.removed",
+    ):  # fmt: skip
         assert not [word for word in other if word.startswith(family)], family
     assert {audit.kind_of(word) for word in told} >= {
         ChangeKind.KEY_DELETED, ChangeKind.PROJECT_ARCHIVED, ChangeKind.ADMIN_KEY_CHANGED, ChangeKind.SPEND_LIMIT_CHANGED,
         ChangeKind.MEMBER_REMOVED, ChangeKind.IP_ALLOWLIST_CHANGED, ChangeKind.ORGANIZATION_CHANGED,
+    }  # fmt: skip
+
+
+def test_the_tenant_s_log_is_asked_for_as_the_document_says(document: dict[str, Any]) -> None:
+    known = parameters(document, "/organization/audit_logs")
+    assert known["tenant_only"]["type"] == "boolean"
+    [words] = _enums(document["components"]["schemas"], "AuditLogEventType")
+    assert {word for word in words if word.startswith(_NO_CHANGE)} == {
+        "login.succeeded", "login.failed", "logout.succeeded", "logout.failed", "tenant.user.looked_up",
+        "tenant.workload_identity.access_token.issued", "tenant.principal_authentication_policy.resolved",
     }  # fmt: skip
 
 

@@ -166,7 +166,7 @@ def visit() -> Visit:
     """Open a page by its name, with parameters in the address."""
 
     def open_page(name: str = "overview", **params: str) -> Page:
-        at = AppTest.from_file(str(MAIN), default_timeout=60)
+        at = AppTest.from_file(str(MAIN), default_timeout=180)
         if name != "overview":
             at.switch_page(os.path.relpath(ROOT / "pages" / PAGES[name], MAIN.parent))
         for key, value in params.items():

@@ -65,7 +65,7 @@ def test_an_incident_says_what_changed_just_before_with_the_best_explanation_fir
     text = page.text
     assert text.index("What changed just before") < text.index("Timeline")
     assert "explains it Key “backend” (sk-…wxyz) was deleted by Ben Bauer 40 s before the first bad answer." in text
-    assert "A deleted key is refused. Known from OpenAI’s audit log." in text
+    assert "A deleted key is refused. How it is known: OpenAI’s audit log." in text
     assert "Also changed: 1 thing" in text
     assert text.index("was deleted by Ben Bauer 40 s") < text.index("Ada joined the project")
     assert "Cause, certain" in text
@@ -155,6 +155,13 @@ def test_nothing_and_nothing_that_fits(store: Store, visit: Visit) -> None:
     assert "Nothing changed in the last 24h." in text
     assert "admin_key" in text
     assert "No change fits these filters." in visit("changes", text="nobody").text
+
+
+def test_a_silent_poller_has_not_seen_that_nothing_changed(store: Store, visit: Visit) -> None:
+    store.fill().beat(age=timedelta(minutes=5))
+    text = visit("changes").text
+    assert "No change is known in the last 24h: the poller is silent." in text
+    assert "Nothing changed" not in text
 
 
 def test_many_are_turned_page_by_page(store: Store, visit: Visit) -> None:

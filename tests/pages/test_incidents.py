@@ -174,7 +174,46 @@ def test_the_overview_shows_the_worst_and_counts_the_rest(visit: Visit, store: S
 def test_an_incident_is_shown_with_its_project_and_not_with_others(visit: Visit, store: Store) -> None:
     one = burnt(store)[0]
     assert f'href="incidents?incident={one.id}&amp;window=24h"' in visit("project", project="legacy").html
-    assert "Open incidents" not in visit("project", project="docs").text
+    assert f"INC-{one.id}" not in visit("project", project="docs").text
+
+
+def test_a_project_tells_its_incident_once_and_who_has_taken_it(visit: Visit, store: Store) -> None:
+    one = burnt(store)[0]
+    page = visit("project", project="legacy")
+    assert page.html.count(f'href="incidents?incident={one.id}&amp;window=24h"') == 1
+    assert "nobody has taken it yet" in page.text
+    put(store, replace(one, acknowledged_at=store.now, acknowledged_by=NASTY))
+    page = visit("project", project="legacy")
+    assert "has taken it" in page.text
+    assert "<img" not in page.html
+
+
+def test_a_key_is_told_what_its_incident_found(visit: Visit, store: Store) -> None:
+    """Not less than the incident knows, and not the same in other words beside it."""
+    said = replace(diagnose(FailureKind.AUTH_INVALID_KEY), cause="Ben deleted it.", changed="Key deleted by Ben.")
+    one = burnt(store, incident(store, diagnosis=said))[0]
+    for page in (visit("keys"), visit("keys", project="legacy", key="backend")):
+        assert "Ben deleted it." in page.text
+        assert page.html.count("<h3>") == page.html.count('<div class="card"')
+        assert page.text.count("OpenAI refuses") == 1
+        assert f"INC-{one.id}" in page.text
+
+
+@pytest.mark.parametrize(
+    ("retry_after", "told"), [(3600.0, "OpenAI said to try again in 1 h, about"), (1.0, "that has passed"), (None, "nobody said")]
+)
+def test_whether_it_passes_by_itself_is_what_openai_said_last(
+    visit: Visit, store: Store, retry_after: float | None, told: str
+) -> None:
+    def limited(target: Target, _: timedelta) -> dict[str, Any]:
+        said = {"failure": FailureKind.RATE_TOKENS, "status": 429, "scope": Scope.PROJECT, "retry_after": retry_after}
+        return said if target.project == "legacy" and target.model else {}
+
+    store.fill(answer=limited).beat()
+    cause = Cause(Scope.PROJECT, Lane.RATE, "legacy")
+    one = put(store, incident(store, cause=cause, failure=FailureKind.RATE_TOKENS, severity=Severity.WARNING))[0]
+    assert told in visit_one(visit, one).text
+    assert told in visit("project", project="legacy").text
 
 
 def test_red_marks_lead_to_their_evidence(visit: Visit, store: Store) -> None:

@@ -313,7 +313,7 @@ def test_texts_from_outside_are_shown_as_they_are_written(visit: Visit, store: S
 @pytest.mark.parametrize("name", PAGES)
 def test_a_page_without_the_router_shows_nothing(store: Store, name: str) -> None:
     store.fill(answer=burning).beat()
-    at = AppTest.from_file(str(ROOT / "pages" / PAGES[name]), default_timeout=60).run()
+    at = AppTest.from_file(str(ROOT / "pages" / PAGES[name]), default_timeout=180).run()
     assert not at.exception
     assert not at.main.children
 

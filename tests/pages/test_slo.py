@@ -56,6 +56,18 @@ def test_a_burning_project_has_overspent_and_is_told_how_fast(visit: Visit, stor
     assert "overspent" not in section(visit("project", project="docs").text)
 
 
+def test_what_is_red_leads_to_the_answers_that_failed(visit: Visit, store: Store) -> None:
+    store.fill(answer=refused, step=MINUTE).beat()
+    html = visit("project", project="legacy").html
+    failed = 'href="evidence?project=legacy{}&amp;verdict=failed&amp;window={}"'
+    for window in ("7d", "30d", "90d"):
+        assert f'<a class="lamp failing" {failed.format("", window)}' in html
+        assert f'<a class="failing" {failed.format("&amp;lane=auth", window)}' in html
+    for window in ("1h", "6h"):
+        assert f'<a class="lamp failing" {failed.format("", window)}' in html
+    assert "verdict=failed" not in visit("project", project="docs").html
+
+
 def test_the_network_counts_against_nobody(visit: Visit, store: Store) -> None:
     def unreachable(target: Target, age: timedelta) -> dict[str, Any]:
         return {"failure": FailureKind.NETWORK_TIMEOUT, "status": None} if age > 30 * MINUTE else {}

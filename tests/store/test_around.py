@@ -85,6 +85,18 @@ def test_gaps_are_those_of_the_projects_that_were_hit(store: Store) -> None:
     assert found.record_read_at == START + span("1m")
 
 
+def test_an_organization_without_the_tenant_s_log_lacks_nothing_until_it_had_one(store: Store) -> None:
+    record = OrganizationWriter(store.engine, "acme", START)
+    record.synced(START)
+    record.fail("tenant_audit_log", None, "OpenAI knows no such thing (HTTP 404)", START)
+    assert around.gaps(store.pages)[0] == ()
+    assert [gap.part for gap in queries.organization(store.pages, "acme").gaps] == ["tenant_audit_log"]
+    record.read_until("tenant_audit_log", START, START)
+    assert around.gaps(store.pages)[0] == ()
+    record.fail("tenant_audit_log", None, "the admin key is refused", START + span("1h"))
+    assert [(gap.part, gap.since) for gap in around.gaps(store.pages)[0]] == [("tenant_audit_log", START + span("1h"))]
+
+
 def test_a_sharpened_diagnosis_comes_back_as_it_was_stored(store: Store) -> None:
     one = incident()
     sharp = replace(one, diagnosis=sharpened(one, ranked(one, [change()])))

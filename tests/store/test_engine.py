@@ -232,7 +232,7 @@ writer.record(batch(), START)
 
 def test_a_disk_that_fills_up_for_real_is_named_and_recording_goes_on_once_there_is_room(tmp_path: Path) -> None:
     url = sqlite_url(tmp_path / "monitor.db")
-    done = subprocess.run([sys.executable, "-c", _FILL, url], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", _FILL, url], capture_output=True, text=True, timeout=180, check=True)
     written, name, text = done.stdout.strip().split("|")
     assert name == "full"
     assert str(tmp_path / "monitor.db") in text

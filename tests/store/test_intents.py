@@ -145,7 +145,7 @@ def test_two_services_never_take_the_same_wish(store: Store) -> None:
         assert service.stdin is not None
         service.stdin.write("go\n")
         service.stdin.flush()
-    taken = [int(number) for service in services for number in service.communicate(timeout=60)[0].split()]
+    taken = [int(number) for service in services for number in service.communicate(timeout=180)[0].split()]
     assert sorted(taken) == told
 
 

@@ -224,7 +224,7 @@ def test_a_backup_to_a_full_disk_leaves_no_half_of_a_file(store: Store, tmp_path
     target = tmp_path / "copies"
     target.mkdir()
     arguments = [sys.executable, "-c", _BACKUP, store.url, str(target / "copy.db")]
-    done = subprocess.run(arguments, capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run(arguments, capture_output=True, text=True, timeout=180, check=True)
     problem, text = done.stdout.strip().split("|")
     assert problem == "full"
     assert str(target / "copy.db") in text

@@ -158,7 +158,7 @@ def test_a_start_with_nothing_to_do_imports_neither_alembic_nor_pandas(store: St
         "engine = open_engine(sys.argv[1]); migrate(engine); Writer(engine); queries.heartbeat(engine);"
         "print([name for name in ('alembic', 'pandas', 'numpy') if name in sys.modules])"
     )
-    done = subprocess.run([sys.executable, "-c", code, store.url], capture_output=True, text=True, timeout=60, check=True)
+    done = subprocess.run([sys.executable, "-c", code, store.url], capture_output=True, text=True, timeout=180, check=True)
     assert done.stdout.strip() == "[]"
 
 

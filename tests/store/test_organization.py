@@ -214,6 +214,57 @@ def test_the_audit_log_s_time_and_actor_count_more_than_two_readings(store: Stor
     assert queries.changes(store.pages, EVER) == [kept]
 
 
+@pytest.mark.parametrize("ordinary_first", [True, False])
+def test_what_stands_in_both_logs_is_kept_once_with_what_either_knows(store: Store, ordinary_first: bool) -> None:
+    log = ChangeSource.AUDIT_LOG
+    ordinary = change(
+        "Ada was changed.", kind=ChangeKind.SERVICE_ACCOUNT_CHANGED, source=log, dedup="audit a1", subject="svc_1",
+        project="checkout", project_id="proj_a",
+    )  # fmt: skip
+    tenants = replace(
+        ordinary, dedup="audit tenant t1", at=START + timedelta(seconds=2), project=None, project_id=None, actor="user-1"
+    )
+    both = [ordinary, tenants] if ordinary_first else [tenants, ordinary]
+    for _ in range(2):  # the last hour is read again and again
+        for each in both:
+            changes.record(store.engine, [each])
+    [kept] = queries.changes(store.pages, EVER)
+    assert (kept.project, kept.project_id, kept.actor, kept.at) == ("checkout", "proj_a", "user-1", both[0].at)
+    version = changes.version(store.pages)
+    changes.record(store.engine, both)
+    assert changes.version(store.pages) == version
+    again = [replace(each, at=each.at + HOUR, dedup=f"{each.dedup}.2") for each in both]
+    assert len(changes.record(store.engine, again)) == 1  # an hour later it is another
+    twice = replace(ordinary, dedup="audit a3", at=START + timedelta(seconds=4))
+    assert len(changes.record(store.engine, [twice])) == 1  # and so is a second entry of the ordinary log
+    assert changes.record(store.engine, [replace(tenants, dedup="audit tenant t3", at=twice.at), *both]) == []
+
+
+@pytest.mark.parametrize("ordinary_first", [True, False])
+def test_a_key_that_was_created_stands_in_both_logs_and_once_here(store: Store, ordinary_first: bool) -> None:
+    ordinary = change(
+        "Key “a”", source=ChangeSource.AUDIT_LOG, dedup="key.created key_1", kind=ChangeKind.KEY_CREATED, project_id="proj_a"
+    )
+    tenants = replace(ordinary, project_id=None, actor="user-1")
+    for each in (ordinary, tenants) if ordinary_first else (tenants, ordinary):
+        changes.record(store.engine, [each])
+    [kept] = queries.changes(store.pages, EVER)
+    assert (kept.project_id, kept.actor) == ("proj_a", "user-1")
+
+
+def test_what_readings_and_both_logs_tell_is_kept_once(store: Store) -> None:
+    seen = change("Bo joined the project.", kind=ChangeKind.MEMBER_ADDED, subject="user-7", project_id="proj_a", after=START - HOUR)
+    logged = replace(
+        seen, kind=ChangeKind.ROLE_CHANGED, source=ChangeSource.AUDIT_LOG, after=None, text="Bo was given a role in the project.",
+        at=START - HOUR / 2, dedup="audit a1", actor="user-1",
+    )  # fmt: skip
+    changes.record(store.engine, [seen])
+    changes.record(store.engine, [logged])
+    assert changes.record(store.engine, [replace(logged, dedup="audit tenant t1", at=logged.at + timedelta(seconds=1))]) == []
+    [kept] = queries.changes(store.pages, EVER)
+    assert (kept.kind, kept.text, kept.actor, kept.dedup) == (ChangeKind.MEMBER_ADDED, seen.text, "user-1", "audit a1")
+
+
 def test_a_change_without_a_sign_of_its_own_is_still_kept_once(store: Store) -> None:
     assert len(changes.record(store.engine, [change(), change(), change(subject="key_2")])) == 2
 

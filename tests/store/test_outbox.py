@@ -223,7 +223,7 @@ def test_two_workers_never_get_the_same_message(store: Store) -> None:
         assert worker.stdin is not None
         worker.stdin.write("go\n")
         worker.stdin.flush()
-    told = [worker.communicate(timeout=60)[0].split() for worker in workers]
+    told = [worker.communicate(timeout=180)[0].split() for worker in workers]
     assert [lines[-1] for lines in told] == ["done", "done"]
     got = [number for lines in told for number in lines[:-1]]
     assert sorted(map(int, got)) == sorted(row.id for row in outbox.log(store.pages))
