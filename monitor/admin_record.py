@@ -220,7 +220,7 @@ class Record:
             await self.store(OrganizationWriter.fail, OWN_ADMIN_KEY, None, self.summary.own_key, self._clock.now())
             return items
         self.summary.own_key = None
-        await self.mend(OWN_ADMIN_KEY)
+        await self._mend(OWN_ADMIN_KEY)
         return [replace(item, facts={**item.facts, "ours": item.id == own}) for item in items]
 
     async def fails(self, part: str, project: str | None, error: Unreadable) -> None:
@@ -234,27 +234,27 @@ class Record:
         first, *rest = ORGANIZATION_PARTS
         error = await self.read_part(first, None, rank)
         if error is not None and not error.again and not error.absent:
-            await self.bar(error)
+            await self._bar(error)
             return False
         if error is not None:
             return bool(self.projects)  # those that are known can be asked for
-        await self.unbar()
+        await self._unbar()
         for part in rest:
             await self.read_part(part, None, rank)
         return True
 
-    async def bar(self, error: Unreadable) -> None:
+    async def _bar(self, error: Unreadable) -> None:
         """The key opens nothing: every part says so."""
         self.summary.refused = str(error)
         for part in (*(kind.value for kind in ItemKind if kind is not ItemKind.PROJECT), *_WHOLE, *LOGS):
             await self.fails(part, None, error)
 
-    async def unbar(self) -> None:
+    async def _unbar(self) -> None:
         """The key opens something: the rest says itself whether it can be read, the logs within minutes."""
         for part in (*(kind.value for kind in _OF_PROJECTS), *_WHOLE):
-            await self.mend(part)
+            await self._mend(part)
 
-    async def mend(self, part: str) -> None:
+    async def _mend(self, part: str) -> None:
         """A part of everybody's that could not be read can be."""
         if self.state(part).reason is not None:
             await self.store(OrganizationWriter.mend, part, self._clock.now())
