@@ -356,7 +356,7 @@ def _fleet_row(project: ProjectStatus, strip: str, window: str, now: datetime, z
 
 def _leading_to(strip: str, href: str) -> str:
     """A strip with something bad in it leads to the answers that were bad."""
-    return f'<a href="{href}" target="_self">{strip}</a>' if 'class="bad"' in strip else strip
+    return f'<a href="{href}" target="_self" aria-label="what failed">{strip}</a>' if 'class="bad"' in strip else strip
 
 
 def _ill(project: ProjectStatus, lane: Lane) -> bool:

@@ -201,7 +201,7 @@ def target_table(targets: Sequence[TargetStatus], now: datetime, zone: tzinfo, w
         ("Check", "nw"),
         ("Key", "nw less"),
         ("Model", "nw"),
-        ("Last answer", ""),
+        ("Last answer", "say"),
         ("Latency", "r nw less"),
         ("Every", "r nw less"),
         ("Asked", "r nw"),

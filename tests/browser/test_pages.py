@@ -92,3 +92,12 @@ def test_on_a_telephone_nothing_that_is_read_lies_beside_the_screen(visitor: Vis
     assert page.locator(".t").count() > 0
     assert page.locator(".wide:has(.stack)").evaluate_all(TOO_WIDE) == 0
     assert page.locator('[data-testid="stMain"]').evaluate_all(TOO_WIDE) == 0
+
+
+@pytest.mark.parametrize("name", ["", "models", "deadlines", "incidents"])
+def test_on_paper_no_table_is_cut_off_and_no_filter_is_printed(visitor: Visitor, name: str) -> None:
+    visitor.page.set_viewport_size({"width": 794, "height": 1123})  # A4
+    page = visitor.open(f"/{name}")
+    page.emulate_media(media="print")
+    assert page.locator(".wide").evaluate_all(TOO_WIDE) == 0
+    assert page.locator(".stMain .stSelectbox:visible").count() == 0
