@@ -18,6 +18,7 @@ def organized(house: Path, api: str) -> Path:
     """The same folder, with an organization."""
     config = house / "monitor.toml"
     more = f'\n[[organizations]]\nname = "acme"\nadmin_key = "env:ADMIN"\nbase_url = "{api}"\n'
+    more += "[organizations.sync]\nrequests_per_second = 100\n"  # the pace is not what is tested here
     config.write_text(config.read_text() + more)
     with (house / ".env").open("a") as file:
         file.write(f"ADMIN={ADMIN}\n")
