@@ -287,7 +287,7 @@ class Record:
         That a key is nobody's, or more than one, is only said when the keys of all projects were read. Raises `StoreError`.
         """
         configured = [
-            (project, key.label, secret)
+            (project, key, secret)
             for project in self._watched().projects
             if self._may_be_ours(project.project_id, project.organization)
             for key in project.keys
@@ -296,7 +296,7 @@ class Record:
         whole = all(project in self.keys for project in self.active)
         found = list(
             coverage.matches(
-                [(project.name, project.project_id, label, secret) for project, label, secret in configured],
+                [(project.name, project.project_id, key.label, secret, key.key_id) for project, key, secret in configured],
                 [item for items in self.keys.values() for item in items],
                 self.settings.name,
                 whole=whole,

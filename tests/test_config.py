@@ -116,6 +116,17 @@ def test_the_example_loads() -> None:
     assert [project.name for project in found.projects] == ["prod-chatbot"]
 
 
+def test_which_of_openai_s_keys_it_is_may_be_named(load) -> None:
+    [key] = load(ONE_PROJECT).projects[0].keys
+    assert key.key_id is None
+    named = load(ONE_PROJECT + 'key_id = "key_abc"\n')
+    assert named.projects[0].keys[0].key_id == "key_abc"
+    assert named.redacted()["projects"][0]["keys"][0]["key_id"] == "key_abc"
+    assert "key_id" not in load(ONE_PROJECT).redacted()["projects"][0]["keys"][0]  # it changes no configuration that lacks it
+    with pytest.raises(ConfigErrors, match=r"keys\[0\].key_id.* is not an OpenAI id"):
+        load(ONE_PROJECT + 'key_id = "key abc"\n')
+
+
 def test_the_example_names_every_setting_with_its_default(load) -> None:
     text = (ROOT / "monitor.example.toml").read_text()
     uncommented = re.sub(r"(?m)^#(?=[a-z_\[])", "", text)
@@ -128,6 +139,7 @@ def test_the_example_names_every_setting_with_its_default(load) -> None:
             assert set(value) == set(type(getattr(default, field)).model_fields), field
     project = written.projects[0]
     assert set(raw["projects"][0]) == set(type(project).model_fields)
+    assert set(raw["projects"][0]["keys"][0]) == set(type(project.keys[0]).model_fields)
     assert project.budget == default.projects[0].budget
     assert project.inference == default.projects[0].inference
     assert set(raw["projects"][0]["intervals"]) == {"auth", "model_access", "inference"}

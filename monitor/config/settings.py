@@ -163,6 +163,8 @@ class KeySettings(Table):
 
     label: Label = "default"
     secret: SecretRef
+    key_id: Annotated[OpenAiId | None, Field(exclude_if=lambda value: value is None)] = None
+    """Which of OpenAI's keys it is; needed only where several look alike in the few characters that OpenAI shows."""
 
 
 def _at_least_one(keys: tuple[KeySettings, ...]) -> tuple[KeySettings, ...]:

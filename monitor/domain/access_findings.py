@@ -7,7 +7,7 @@ from enum import StrEnum
 
 from monitor.domain.incidents import Severity
 from monitor.domain.model_access import Access, Listed, Need, Policy, Truth
-from monitor.domain.taxonomy import KINDS
+from monitor.domain.taxonomy import KINDS, FailureKind
 from monitor.domain.words import Confidence
 
 
@@ -103,9 +103,11 @@ def _required(access: Access) -> AccessFinding | None:
         )  # fmt: skip
     if refused and access.policy is Policy.ALLOWED:
         listed = {Listed.LISTED: " It is listed too.", Listed.NOT_LISTED: " It is not listed: perhaps it is gone."}
+        retired = access.probed.called_failure is FailureKind.ACCESS_MODEL_RETIRED
         return _made(
             _K.ALLOWED_BUT_REFUSED, access, Severity.CRITICAL,
             f"{project} is allowed to use {model}, and calls are refused{_why(access)}.{listed.get(access.listed, '')}",
+            _move(access) if retired else
             "If the permissions were changed in the last minutes, wait for them to take effect; else look whether the organization "
             "is verified and its tier has the model, and give OpenAI's support the request ids of the raw answers.",
         )  # fmt: skip
@@ -175,9 +177,12 @@ def _shutting_down(access: Access, day: date, today: date) -> AccessFinding:
     severity = Severity.CRITICAL if left <= VERY_SOON else Severity.WARNING if left <= SOON else Severity.INFO
     return AccessFinding(
         _K.SHUTTING_DOWN, access, severity, f"{access.model}, which {access.project} {needs}, {verb} {when}.{asked}",
-        f"Move {access.project} to the successor named on platform.openai.com/docs/deprecations; change it in monitor.toml too.",
-        Confidence.CERTAIN,
+        _move(access), Confidence.CERTAIN,
     )  # fmt: skip
+
+
+def _move(access: Access) -> str:
+    return f"Move {access.project} to the successor named on platform.openai.com/docs/deprecations; change it in monitor.toml too."
 
 
 def days(count: int) -> str:

@@ -51,23 +51,25 @@ def kept(redacted: str | None) -> str | None:
     return f"sk-…{parts[1][-4:]}" if parts else None
 
 
-def match(secret: str, project_id: str | None, records: Iterable[Item]) -> tuple[Matched, Item | None]:
+def match(secret: str, project_id: str | None, records: Iterable[Item], named: str | None = None) -> tuple[Matched, Item | None]:
     """The key among `records` (API keys with `redacted_value` as OpenAI sent it) that `secret` is.
 
-    Keys of `project_id` count first; another project's only where none of its own looks alike. Never None with `Matched.ONE`.
+    Keys of `project_id` count first; another project's only where none of its own looks alike. Of several that look alike, the one
+    with the id `named` is it; a key that does not look like the secret never is. Never None with `Matched.ONE`.
     """
     alike = [item for item in records if _looks_like(secret, item)]
     own = [item for item in alike if project_id is not None and item.project == project_id]
-    found = own or alike
+    found = [item for item in alike if item.id == named] or own or alike
     if len(found) == 1:
         return Matched.ONE, found[0]
     return (Matched.AMBIGUOUS if found else Matched.NONE), None
 
 
 def matches(
-    configured: Iterable[tuple[str, str | None, str, str]], records: Iterable[Item], organization: str, *, whole: bool
+    configured: Iterable[tuple[str, str | None, str, str, str | None]], records: Iterable[Item], organization: str, *, whole: bool
 ) -> Iterator[KeyMatch]:
-    """Which records the configured secrets are; each is (our project, its id at OpenAI, our label, secret).
+    """Which records the configured secrets are; each is (our project, its id at OpenAI, our label, secret, the id of the key where
+    somebody named it).
 
     That a secret is no key of the organization, or looks like several, is only said where `records` are all there are (`whole`).
     """
@@ -76,9 +78,9 @@ def matches(
         if (shown := shown_parts(item.facts.get("redacted_value"))) is not None:
             by_end[shown[1]].append(item)
     lengths = {len(end) for end in by_end}
-    for project, project_id, label, secret in configured:
+    for project, project_id, label, secret, named in configured:
         alike = [item for length in lengths for item in by_end.get(secret[-length:], ())]
-        matched, found = match(secret, project_id, alike)
+        matched, found = match(secret, project_id, alike, named)
         if whole or (found is not None and found.project == project_id):
             key, home = (found.id, found.project) if found is not None else (None, None)
             yield KeyMatch(project, label, matched, organization, key, home)
@@ -124,8 +126,8 @@ class Coverage:
     """Configured here with an id that the organization has not, or has archived."""
     unknown_keys: tuple[tuple[Project, ApiKey], ...] = ()
     """Configured keys that are none of the organization's."""
-    unproven_keys: tuple[tuple[Project, ApiKey], ...] = ()
-    """Configured keys that cannot be told from others, or were never compared."""
+    unproven_keys: tuple[tuple[Project, ApiKey, tuple[Item, ...]], ...] = ()
+    """Configured keys that cannot be told apart, with those that end alike; without any where they were never compared."""
 
 
 def coverage(projects: Collection[Project], organization: Organization, matches: Iterable[KeyMatch]) -> Coverage:
@@ -138,6 +140,7 @@ def coverage(projects: Collection[Project], organization: Organization, matches:
     by_key = {(each.project, each.label): each for each in matches}
     taken = {each.api_key for each in by_key.values() if each.api_key}
     pairs = [(project, key) for project in sorted(projects, key=lambda each: each.name) for key in project.keys]
+    keys = organization.of(ItemKind.API_KEY)
 
     def judged(*outcomes: Matched | None) -> Iterator[tuple[Project, ApiKey]]:
         for project, key in pairs:
@@ -147,9 +150,7 @@ def coverage(projects: Collection[Project], organization: Organization, matches:
 
     return Coverage(
         unwatched_projects=_by_name(there[number] for number in active - watched),
-        unwatched_keys=_by_name(
-            item for item in organization.of(ItemKind.API_KEY) if item.project in watched & active and item.id not in taken
-        ),
+        unwatched_keys=_by_name(item for item in keys if item.project in watched & active and item.id not in taken),
         gone_projects=tuple(
             sorted(
                 (project for project in projects if project.project_id and project.project_id not in active),
@@ -157,8 +158,19 @@ def coverage(projects: Collection[Project], organization: Organization, matches:
             )
         ),
         unknown_keys=tuple(judged(Matched.NONE)),
-        unproven_keys=tuple(judged(Matched.AMBIGUOUS, None)),
+        unproven_keys=tuple(
+            (project, key, _alike(project, key, keys) if (project.name, key.label) in by_key else ())
+            for project, key in judged(Matched.AMBIGUOUS, None)
+        ),
     )
+
+
+def _alike(project: Project, key: ApiKey, keys: Iterable[Item]) -> tuple[Item, ...]:
+    """The keys that end like a configured one: its own project's, else any."""
+    tail = (key.fingerprint or "").partition("…")[2]
+    ends = ((item, str(item.facts.get("redacted_value") or "").rpartition("…")[2]) for item in keys)
+    found = [item for item, end in ends if end and tail.endswith(end)]
+    return _by_name([item for item in found if item.project == project.project_id] or found)
 
 
 def _by_name(items: Iterable[Item]) -> tuple[Item, ...]:

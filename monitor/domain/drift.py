@@ -352,6 +352,19 @@ def _model_permissions(difference: Difference, names: Names) -> Iterator[Saying]
         more = [model for model in moved[MOST_MODELS:] if now.has(model) is (kind is _K.MODEL_ADDED)]
         if more:
             yield Saying(kind, f"{len(more):,} more models are {verb}{now.why()}: {_listed(more)}.", number)
+    if was.mode == now.mode and now.mode in _MODES:
+        yield from _by_alias(number, was, now)
+
+
+def _by_alias(number: str, was: _Allowed, now: _Allowed) -> Iterator[Saying]:
+    """Snapshots that the list names, or names no more, while it names their alias before and after."""
+    listed = _MODES[now.mode or ""]
+    for model in sorted(each for each in was.models ^ now.models if was.has(each) is now.has(each))[:MOST_MODELS]:
+        named, alias = model in now.models, _SNAPSHOT.sub("", model)
+        kind = _K.MODEL_ADDED if named is (now.mode == "allow_list") else _K.MODEL_REMOVED
+        verb = "is named in" if named else "is no longer named in"
+        also = f"which {'also ' if named else ''}names {alias}: whether that stands for it is not documented"
+        yield Saying(kind, f"{model} {verb} the {listed}, {also}.", number, model)
 
 
 def _listed(models: Iterable[str], most: int = 8) -> str:
@@ -439,9 +452,8 @@ def _certificate(difference: Difference, _: Names) -> Iterator[Saying]:
         if was.facts.get("active") != now.facts.get("active"):
             verb = "is active" if now.facts.get("active") else "is active no more"
             yield Saying(_K.CERTIFICATE_CHANGED, f"{title} {verb}{where}.", subject)
-        if was.facts.get("expires_at") != now.facts.get("expires_at") or was.facts.get("name") != now.facts.get("name"):
-            text = f"{title} was changed: it expires {_day(now.time('expires_at'))}, before {_day(was.time('expires_at'))}."
-            yield Saying(_K.CERTIFICATE_CHANGED, text, subject)
+        if words := [_key_fact(name, was, now) for name in ("name", "expires_at") if was.facts.get(name) != now.facts.get(name)]:
+            yield Saying(_K.CERTIFICATE_CHANGED, f"{title} was changed: {'; '.join(words)}.", subject)
 
 
 def _admin_key(difference: Difference, _: Names) -> Iterator[Saying]:

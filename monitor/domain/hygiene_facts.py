@@ -314,7 +314,7 @@ class _Joined:
         if match is None:
             return Reading(None, "it has not been compared with the organization’s keys yet")
         if match.matched is Matched.AMBIGUOUS:
-            return Reading(None, "several of OpenAI’s keys look like it, and which one it is cannot be told")
+            return Reading(None, "several of OpenAI’s keys look like it: say which by key_id in the configuration")
         return Reading(None, "none of the organization’s keys looks like it")
 
     def _owner_gone(self, record: Item | None) -> str | None:

@@ -11,6 +11,7 @@ from hashlib import blake2b
 
 from monitor.domain.alerting import Decision, NotifyReason, Quiet, Route, quiet_for
 from monitor.domain.deadlines import LANES, STEPS, Deadline
+from monitor.domain.incidents import Severity
 from monitor.domain.words import clock
 
 PASSED = 0
@@ -87,9 +88,11 @@ def decide(deadline: Deadline, route: Route, sent: Collection[str], quiet: Seque
     if deadline.begins is not None and deadline.at - deadline.begins < timedelta(days=max(at_step, STEPS[-1])):
         return _no(NotifyReason.TOO_SOON, "was meant to be short: its end is told by what is still open then")
     severity = deadline.severity(now)
-    if severity.rank < route.min_severity.rank:
-        return _no(NotifyReason.BELOW_SEVERITY, f"is {severity.value}; this channel is told from {route.min_severity.value}")
     lane = LANES.get(deadline.kind)
+    # The end of a quiet breaks nothing, and is still to be known before: it is kept from those alone who are told what is critical.
+    wanted = severity.rank >= route.min_severity.rank or (lane is None and route.min_severity is not Severity.CRITICAL)
+    if not wanted:
+        return _no(NotifyReason.BELOW_SEVERITY, f"is {severity.value}; this channel is told from {route.min_severity.value}")
     # What is about a quiet itself is not kept quiet by it.
     general = (each for each in quiet if each.incident_id is None)
     if lane is not None and (found := quiet_for(deadline.projects, lane, general, now)):

@@ -339,7 +339,9 @@ def _moved(records: Iterable[KeyRecord], use: KnownUse | None) -> Iterator[_Pair
             ]
             heir = min(heirs, key=lambda new: (abs(new.first - old.last), new.record.item.id), default=None)
             if heir is not None:
-                yield _Pair(project, _of_record(old.record), _of_record(heir.record), heir.first)
+                made = heir.record.created  # a day's bucket begins before the key that was made on that day
+                began = max(heir.first, made) if made is not None else heir.first
+                yield _Pair(project, _of_record(old.record), _of_record(heir.record), began)
 
 
 # Judging --------------------------------------------------------------------------------------------------------------------------
@@ -459,6 +461,14 @@ def _used_by(old: Side, use: KnownUse | None, quiet: timedelta) -> tuple[UsedBy,
     return tuple(UsedBy(model, count, last) for model, (count, last) in sorted(sums.items(), key=lambda item: -item[1][0]))
 
 
+def _calls(side: Side, use: KnownUse | None) -> list[UseRow]:
+    return [row for row in (use.rows.get(side.api_key or "", ()) if use else ()) if row.requests > 0]
+
+
+def _holds(row: UseRow, at: datetime | None) -> bool:
+    return at is not None and row.start < at < row.start + row.width
+
+
 def _events(
     pair: _Pair, old: Side, new: Side, records: Mapping[str, KeyRecord], use: KnownUse | None
 ) -> list[tuple[datetime, str]]:
@@ -468,13 +478,14 @@ def _events(
         found.append((there.created, f"OpenAI made the new key {new.shown}."))
     if pair.place is not None:
         found.append((pair.began, f"{'/'.join(pair.place)} here changed from {old.shown} to {new.shown}."))
-    for side, what in ((new, "First call of the new key"), (old, "Last call of the old key that is known")):
-        rows = [row for row in (use.rows.get(side.api_key or "", ()) if use else ()) if row.requests > 0]
-        if rows and side is new:
-            found.append((min(row.start for row in rows), f"{what}, as far as usage is known."))
-        elif rows:
-            found.append((max(row.start + row.width for row in rows), f"{what}."))
     record = records.get(old.api_key or "")
+    # A key that was made or deleted on a day is counted with the whole day: its calls were after the one and before the other.
+    if (first := min(_calls(new, use), key=lambda row: row.start, default=None)) is not None:
+        made = there.created if there is not None and _holds(first, there.created) else None
+        found.append((made or first.start, "First call of the new key, as far as usage is known."))
+    if (last := max(_calls(old, use), key=lambda row: row.start + row.width, default=None)) is not None:
+        gone = record.gone_at if record is not None and _holds(last, record.gone_at) else None
+        found.append((gone or last.start + last.width, "Last call of the old key that is known."))
     if record is not None and record.gone_at is not None:
         found.append((record.gone_at, f"OpenAI lists the old key {old.shown} no more."))
-    return sorted(found)
+    return sorted(found, key=lambda each: each[0])

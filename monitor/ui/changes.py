@@ -138,7 +138,9 @@ def verdict(
     if not broke:
         then = "None of them is known to have broken anything."
     else:
-        many = f"{len(broke):,} of them broke something" if count else "Something broke because of an earlier one"
+        # Incidents are counted: one change may have led to several, and an earlier one to what is still open.
+        caused = "incident is explained by a change" if len(broke) == 1 else "incidents are explained by changes"
+        many = f"{len(broke):,} {caused}" if count else "Something broke because of an earlier one"
         lines = [
             f'<a href="{address(each, page_window)}" target="_self">{escape(label(each))}</a> '
             f"{escape(local(each.diagnosis.changed or '', now, zone))}"

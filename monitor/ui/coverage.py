@@ -1,6 +1,6 @@
 """What nobody watches, and which answers are lacking: the organization's own record beside what is configured here."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import datetime, tzinfo
 
 import pandas as pd
@@ -16,6 +16,7 @@ from monitor.ui.format import age, clock, csv_of, escape, number
 
 _OLD_KINDS = (KeyKind.USER_LEGACY, KeyKind.USER_UNSCOPED)
 _MOST_TABLES = 20
+_MOST_ALIKE = 5
 _WHAT = {
     "gone": ("failing", "✕", "Configured, gone"),
     "unknown": ("failing", "✕", "Key not found"),
@@ -90,9 +91,8 @@ def _rows(found: Covering, now: datetime) -> Iterator[tuple[str, Row]]:
         else:
             why = "No key of the organization looks like it: deleted, mistyped, or of another organization."
             yield "unknown", (_id(project.project_id), project.name, key.label, why)
-    for project, key in seen.unproven_keys:
-        why = "Several keys show the same few characters, or not all keys could be read."
-        yield "unproven", (_id(project.project_id), project.name, key.label, why)
+    for project, key, alike in seen.unproven_keys:
+        yield "unproven", (_id(project.project_id), project.name, key.label, _which(alike, now))
     for item in seen.unwatched_projects:
         made = item.time("created_at")
         why = f"Made {age(made, now)}." if made is not None else ""
@@ -101,6 +101,21 @@ def _rows(found: Covering, now: datetime) -> Iterator[tuple[str, Row]]:
         yield "project", (item.id, item.name, "", why)
     for item in seen.unwatched_keys:
         yield "key", (_id(item.project), _project_of(found, item), _key(item), _of_key(item, now))
+
+
+def _which(alike: Sequence[Item], now: datetime) -> str:
+    """The question which of the organization's keys a configured one is, and how to answer it."""
+    if not alike:
+        return "It was not compared yet: not all keys could be read, or its secret cannot be."
+    told = [f"{item.id} (“{item.name}”{_made(item, now)})" for item in alike]
+    more = f" and {len(told) - _MOST_ALIKE:,} more" if len(told) > _MOST_ALIKE else ""
+    said = f"{'; '.join(told[:_MOST_ALIKE])}{more} end alike"
+    return f"Which one is it? {said}. Add its key_id under [[projects.keys]] in monitor.toml."
+
+
+def _made(item: Item, now: datetime) -> str:
+    at = item.time("created_at")
+    return f", made {age(at, now)}" if at is not None else ""
 
 
 def _may_be_ours(found: Covering, item: Item) -> bool:

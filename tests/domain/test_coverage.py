@@ -5,8 +5,9 @@ from typing import Any
 
 import pytest
 
-from monitor.domain.coverage import own_admin_key
-from monitor.domain.organization import Item, ItemKind, RecordAge
+from monitor.domain.coverage import KeyMatch, Matched, coverage, match, own_admin_key
+from monitor.domain.inventory import ApiKey, Fingerprint, Project
+from monitor.domain.organization import Item, ItemKind, Organization, RecordAge
 
 SECRET = "sk-admin-TESTours-not-a-key-0001"
 NOW = datetime(2026, 11, 20, 12, tzinfo=UTC)
@@ -59,3 +60,54 @@ def test_ours_is_the_only_one_that_looks_like_it(
 )
 def test_how_old_the_record_is_in_words(age: RecordAge, said: str) -> None:
     assert age.said(NOW) == said
+
+
+MINE = "sk-proj-TESTmine-not-a-key-a1b2"
+
+
+def listed(number: str, redacted: str, project: str = "proj_docs") -> Item:
+    return Item(ItemKind.API_KEY, number, project, {"name": number, "redacted_value": redacted})
+
+
+LEFT, RIGHT, FAR = listed("key_l", "sk-pro...1b2"), listed("key_r", "sk-pro...1b2"), listed("key_f", "sk-pro...1b2", "proj_far")
+STRANGER = listed("key_s", "sk-pro...9z9")
+
+
+@pytest.mark.parametrize(
+    ("records", "named", "matched", "found"),
+    [
+        ([LEFT, STRANGER], None, Matched.ONE, LEFT),
+        ([LEFT, RIGHT], None, Matched.AMBIGUOUS, None),
+        ([LEFT, RIGHT], "key_r", Matched.ONE, RIGHT),
+        ([LEFT, FAR], None, Matched.ONE, LEFT),
+        ([LEFT, FAR], "key_f", Matched.ONE, FAR),
+        # Naming a key does not make the secret be one that ends otherwise, or that is gone.
+        ([LEFT, RIGHT, STRANGER], "key_s", Matched.AMBIGUOUS, None),
+        ([LEFT, RIGHT], "key_gone", Matched.AMBIGUOUS, None),
+        ([LEFT], "key_gone", Matched.ONE, LEFT),
+        ([STRANGER], "key_s", Matched.NONE, None),
+    ],
+)
+def test_of_keys_that_look_alike_the_one_that_is_named_is_it(
+    records: list[Item], named: str | None, matched: Matched, found: Item | None
+) -> None:
+    assert match(MINE, "proj_docs", records, named) == (matched, found)
+
+
+@pytest.mark.parametrize(
+    ("matched", "tail", "asked"),
+    [
+        (Matched.AMBIGUOUS, "a1b2", ["key_l", "key_r"]),
+        (Matched.AMBIGUOUS, None, []),
+        (None, "a1b2", []),
+    ],
+)
+def test_a_key_that_cannot_be_told_apart_is_asked_about(matched: Matched | None, tail: str | None, asked: list[str]) -> None:
+    key = ApiKey("backend", "env:KEY", fingerprint=Fingerprint(f"0123456789abcdef…{tail}") if tail else None)
+    docs = Project("docs", "proj_docs", keys=(key,))
+    shown = [Item(each.kind, each.id, each.project, each.facts | {"redacted_value": "sk-…1b2"}) for each in (LEFT, RIGHT, FAR)]
+    home = Item(ItemKind.PROJECT, "proj_docs", "proj_docs", {"name": "docs"})
+    matches = [KeyMatch("docs", "backend", matched, "acme")] if matched else []
+    [(project, unproven, alike)] = coverage([docs], Organization(items=(home, *shown, STRANGER)), matches).unproven_keys
+    assert (project, unproven) == (docs, key)
+    assert [item.id for item in alike] == asked

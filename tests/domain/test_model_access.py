@@ -164,6 +164,14 @@ def test_disagreement_is_a_finding(need: Need, policy: Policy, listed: Listed, s
         assert each.confidence is Confidence.CERTAIN
 
 
+def test_a_retired_model_is_not_waited_for_but_left() -> None:
+    retired = FailureKind.ACCESS_MODEL_RETIRED
+    [found] = findings([access(REQUIRED, ALLOWED, NO, REFUSED, probed=Probed(None, None, retired, retired))], TODAY)
+    assert found.remedy.startswith("Move checkout to the successor named on")
+    [other] = findings([access(REQUIRED, ALLOWED, NO, REFUSED)], TODAY)
+    assert other.remedy.startswith("If the permissions were changed in the last minutes")
+
+
 def test_what_rests_on_an_alias_is_said_not_to_be_certain() -> None:
     (one,) = findings([access(REQUIRED, FORBIDDEN, YES, DARK, sure=False)], TODAY)
     assert one.confidence is Confidence.POSSIBLE

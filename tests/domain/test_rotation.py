@@ -208,6 +208,27 @@ def test_the_timeline_is_in_order() -> None:
     assert [text.split()[0] for text in told] == ["OpenAI", "Last", "shop/backend", "First", "OpenAI"]
 
 
+def test_a_day_s_bucket_does_not_make_a_key_call_before_it_is_made_or_after_it_is_gone() -> None:
+    days = {
+        number: [UseRow(number, "gpt-4o", NOW - ago * DAY, DAY, 50) for ago in range(last + 4, last - 1, -1)]
+        for number, last in (("key_old", 10), ("key_new", 6))
+    }
+    records = [key("key_old", 200, "one", gone=9.6), key("key_new", 9.4, "other")]
+    found = one([], records, KnownUse(NOW - 50 * DAY, NOW, days))
+    assert found.signs == (Sign.USE,)
+    assert found.began == NOW - 9.4 * DAY
+    assert found.events == (
+        (NOW - 9.6 * DAY, "Last call of the old key that is known."),
+        (NOW - 9.6 * DAY, "OpenAI lists the old key “one” no more."),
+        (NOW - 9.4 * DAY, "OpenAI made the new key “other”."),
+        (NOW - 9.4 * DAY, "First call of the new key, as far as usage is known."),
+    )
+    # What OpenAI counts on a later day is told as it is.
+    days["key_old"].append(UseRow("key_old", "gpt-4o", NOW - 8 * DAY, DAY, 5))
+    [after] = judge([], records, KnownUse(NOW - 50 * DAY, NOW, days))
+    assert (NOW - 7 * DAY, "Last call of the old key that is known.") in after.events
+
+
 def test_each_key_knows_its_newest_rotation() -> None:
     third = "0000000000000003…thr3"
     newest, before = judge([sighting(OLD, 50, 30), sighting(NEW, 30, 10), sighting(third, 10)])

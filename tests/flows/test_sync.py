@@ -212,6 +212,26 @@ def test_however_openai_shows_keys_each_secret_finds_its_record(play: Callable[.
     play(scene, first=False)
 
 
+def test_a_secret_that_looks_like_two_keys_is_asked_about_and_the_configuration_answers(play: Callable[..., None]) -> None:
+    async def scene(bureau: Bureau) -> None:
+        twin = "sk-svcacct-TESTtwin-not-a-key-too-" + secret_of("search")[-4:]
+        bureau.world.add_key(twin, "proj_search", name="twin")
+        await bureau.round()
+        [unsure] = [each for each in queries.key_matches(bureau.engine) if each.project == "search"]
+        assert (unsure.matched, unsure.api_key) == (Matched.AMBIGUOUS, None)
+        [(_, key, alike)] = queries.covering(bureau.engine).coverage.unproven_keys
+        assert (key.label, {item.name for item in alike}) == ("backend", {"backend", "twin"})
+        number = bureau.record.keys[secret_of("search")].id
+        text = toml(bureau.folder).replace('"file:search.key"', f'"file:search.key"\nkey_id = "{number}"')
+        (bureau.folder / "monitor.toml").write_text(text)
+        bureau.loaded = service.load(None, {}, bureau.folder)
+        await bureau.round()
+        [sure] = [each for each in queries.key_matches(bureau.engine) if each.project == "search"]
+        assert (sure.matched, sure.api_key, sure.api_key_project) == (Matched.ONE, number, "proj_search")
+
+    play(scene)
+
+
 async def inventory(bureau: Bureau) -> Any:
     from monitor.config import inventory as made
 

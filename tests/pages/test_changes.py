@@ -113,7 +113,7 @@ def test_the_feed_counts_what_changed_and_names_what_broke_something(store: Stor
     synced(store)
     one = broken(store, limit(store))
     page = visit("changes")
-    assert "2 changes in the last 24h. 1 of them broke something: INC-" in page.text
+    assert "2 changes in the last 24h. 1 incident is explained by a change: INC-" in page.text
     assert f"INC-{one.id} Key “backend” (sk-…wxyz) was deleted by Ben Bauer 40 s before" in page.text
     assert f"explains INC-{one.id}" in page.text
     assert '<span class="chip">10,000 → 100 requests a minute</span>' in page.html

@@ -80,6 +80,27 @@ def test_what_nobody_watches_and_what_is_gone_are_told_apart(store: Store, visit
     assert [each["project_id"] for each in tomllib.loads(code)["projects"]] == ["proj_new"]
 
 
+def test_which_of_keys_that_look_alike_a_configured_one_is_is_asked(store: Store, visit: Visit) -> None:
+    store.fill((project("docs"), project("crm"))).beat()
+    acme = writer(store)
+    save(
+        acme, store,
+        one(P.PROJECT, "proj_docs", "proj_docs", name="docs"),
+        one(P.PROJECT, "proj_crm", "proj_crm", name="crm"),
+        keys=(
+            one(P.API_KEY, "key_1", "proj_docs", name="<b>web", redacted_value="sk-…xyz", created_at=1_700_000_000),
+            *(one(P.API_KEY, f"key_{n}", "proj_docs", name="batch", redacted_value="sk-…wxyz") for n in range(2, 8)),
+        ),
+    )  # fmt: skip
+    acme.save_matches([KeyMatch("docs", "backend", Matched.AMBIGUOUS, "acme")], store.now)
+    shown = visit("monitor")
+    assert "2 configured keys cannot be compared" in shown.text
+    assert "Which one is it? key_1 (“<b>web”, made " in shown.text
+    assert "key_5 (“batch”) and 2 more end alike. Add its key_id under [[projects.keys]] in monitor.toml." in shown.text
+    assert "It was not compared yet" in shown.text
+    assert "<b>web" not in shown.html
+
+
 def test_when_all_is_watched_it_says_so_and_which_answers_are_lacking(store: Store, visit: Visit) -> None:
     store.fill((project("docs"),)).beat()
     acme = writer(store)
