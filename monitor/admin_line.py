@@ -142,7 +142,7 @@ class Line:
     def _failed(self, there: _Endpoint, error: Unreadable, now: float) -> None:
         there.failures += 1
         there.reason = str(error)
-        if error.retry_after is not None:
+        if error.many or error.retry_after is not None:
             self.pace.too_fast()
         if error.again:
             wait = error.retry_after if error.retry_after is not None else 2.0 ** min(there.failures - 1, 6)

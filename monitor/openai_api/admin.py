@@ -29,12 +29,16 @@ MAX_BODY = 16 * 1024 * 1024
 class Unreadable(Exception):  # noqa: N818 - it says what the answer was
     """A part that cannot be read now; the text says why, in words that may be stored and shown."""
 
-    def __init__(self, reason: str, *, absent: bool = False, again: bool = False, retry_after: float | None = None) -> None:
+    def __init__(
+        self, reason: str, *, absent: bool = False, again: bool = False, many: bool = False, retry_after: float | None = None
+    ) -> None:
         super().__init__(reason)
         self.absent = absent
         """OpenAI says that there is no such thing (404)."""
         self.again = again
         """Asking again soon may help."""
+        self.many = many
+        """OpenAI says that there are too many requests (429)."""
         self.retry_after = retry_after
         """Seconds to wait, where the answer said so."""
 
@@ -185,4 +189,5 @@ def _unreadable(status: int | None, meaning: Classification) -> Unreadable:
         title = KINDS[kind].title
         told = f"{title[0].lower()}{title[1:]}" + (f" ({meaning.hint})" if meaning.hint else "")
     shown = f"{told} (HTTP {status})" if status is not None else told
-    return Unreadable(clean(redact(shown), 300), absent=status == 404, again=again, retry_after=meaning.retry_after)
+    reason, wait = clean(redact(shown), 300), meaning.retry_after
+    return Unreadable(reason, absent=status == 404, again=again, many=status == 429, retry_after=wait)

@@ -1,7 +1,7 @@
 """The organization's record, read again and again in virtual time: what changed is told once, and one failure is not another's."""
 
 import asyncio
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from itertools import pairwise
@@ -617,6 +617,23 @@ def test_too_many_requests_slow_it_down_and_everything_is_read(play: Callable[..
         assert bureau.clock.now() - began >= timedelta(seconds=20)
 
     play(scene, first=False)
+
+
+@pytest.mark.parametrize(("many", "slower"), [(True, True), (False, False)])
+def test_any_answer_of_429_halves_the_pace_whether_or_not_it_says_how_long_to_wait(*, many: bool, slower: bool) -> None:
+    async def act() -> float:
+        from monitor.admin_line import Line
+        from monitor.openai_api.admin import Unreadable
+
+        async def ask(path: str, parameters: Mapping[str, Any]) -> Mapping[str, Any]:
+            raise Unreadable("rate limit (HTTP 429)" if many else "gone (HTTP 410)", many=many)
+
+        line = Line(ask, 10)
+        with pytest.raises(Unreadable):
+            await line.at("users", Rank.ROUND)("users", {})
+        return line.pace.now_per_second
+
+    assert asyncio.run(act()) == (5 if slower else 10)
 
 
 def test_requests_are_spread_evenly_and_never_more_than_agreed(play: Callable[..., None]) -> None:
