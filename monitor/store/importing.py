@@ -9,7 +9,7 @@ import json
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from itertools import islice
 from pathlib import Path
@@ -59,10 +59,12 @@ def take_in(engine: Engine, writer: Writer, path: Path) -> Imported:
     for number, row in _rows(path):
         try:
             _observation(row)
+        except RecursionError:
+            wrong.append(f"row {number}: evidence is nested too deeply")
         except (ValueError, TypeError, KeyError, AttributeError) as error:
             wrong.append(f"row {number}: {error}")
-            if len(wrong) == _MOST_ERRORS:
-                break
+        if len(wrong) == _MOST_ERRORS:
+            break
     if wrong:
         raise WrongFile([f"{path} is not taken in; nothing of it was recorded.", *wrong])
     recorded = known = 0
@@ -172,20 +174,37 @@ def _observation(row: Mapping[str, Any]) -> Observation:
         processing_ms=_number(row, "processing_ms"),
         scope=Scope(row["scope"]) if row["scope"] else None,
         retry_after=_number(evidence, "retry_after"),
-        hit=RateLimitHit(**evidence["hit"]) if evidence.get("hit") else None,
+        hit=_hit(evidence.get("hit")),
         hint=_text(row, "hint"),
         missing_scopes=tuple((_text(row, "missing_scopes") or "").split()),
         finding=_text(row, "finding"),
-        limits=tuple(
-            RateLimitSnapshot(str(each["bucket"]), *(_number(each, name) for name in ("limit", "remaining", "reset", "window")))  # type: ignore[arg-type]
-            for each in evidence.get("limits", ())
-        ),
+        limits=tuple(_limit(each) for each in evidence.get("limits", ())),
         project_echo=_text(row, "project_echo"),
         organization_echo=_text(row, "organization_echo"),
         tokens=_whole(evidence, "tokens") or 0,
         body=_text(evidence, "body"),
         classifier_version=_whole(row, "classifier_version") or 0,
     )
+
+
+def _hit(facts: Any) -> RateLimitHit | None:
+    if not facts:
+        return None
+    if not isinstance(facts, dict):
+        raise ValueError("evidence: hit is no JSON object")  # noqa: TRY004 - bad input, not a defect
+    if unknown := facts.keys() - {field.name for field in fields(RateLimitHit)}:
+        raise ValueError(f"evidence: hit holds {', '.join(sorted(unknown))}, which is not known")
+    return RateLimitHit(**{name: (_number if name in _HIT_NUMBERS else _text)(facts, name) for name in facts})  # type: ignore[arg-type]
+
+
+_HIT_NUMBERS = ("limit", "used", "requested")
+
+
+def _limit(facts: Any) -> RateLimitSnapshot:
+    if not isinstance(facts, dict) or not (bucket := _text(facts, "bucket")):
+        raise ValueError("evidence: a limit without its bucket")
+    limit, remaining, reset, window = (_number(facts, name) for name in ("limit", "remaining", "reset", "window"))
+    return RateLimitSnapshot(bucket, limit, remaining, reset, window)
 
 
 def _time(value: Any) -> datetime:

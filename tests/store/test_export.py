@@ -8,11 +8,12 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 
 from monitor.domain.observation import RateLimitHit, RateLimitSnapshot
 from monitor.domain.timeline import Window
-from monitor.store import queries
-from monitor.store.engine import open_engine
+from monitor.store import queries, tables
+from monitor.store.engine import open_engine, reading
 from monitor.store.errors import StoreError
 from monitor.store.export import OBSERVATION_COLUMNS, SHEETS, Form, export
 from monitor.store.importing import Imported, WrongFile, take_in
@@ -110,7 +111,14 @@ def _written(path: Path, *rows: dict[str, Any]) -> Path:
         ({"evidence": "[1]"}, "no JSON object"),
         ({"evidence": "{"}, "row 2"),
         ({"evidence": '{"hit": {"bogus": 1}}'}, "bogus"),
+        ({"evidence": '{"hit": "per minute"}'}, "hit"),
+        ({"evidence": '{"hit": {"limit": "x"}}'}, "x"),
+        ({"evidence": '{"hit": {"used": []}}'}, "list"),
+        ({"evidence": '{"hit": {"metric": 5}}'}, "metric"),
+        ({"evidence": "[" * 100_000}, "too deeply"),
         ({"evidence": '{"limits": [{}]}'}, "bucket"),
+        ({"evidence": '{"limits": [{"bucket": 7}]}'}, "bucket"),
+        ({"evidence": '{"limits": [7]}'}, "bucket"),
         ({"evidence": '{"tokens": "many"}'}, "many"),
     ],
 )
@@ -134,9 +142,12 @@ def test_what_is_no_export_is_refused(store: Store, tmp_path: Path, content: byt
 
 def test_a_secret_that_was_pasted_into_a_file_is_not_stored(store: Store, tmp_path: Path) -> None:
     secret = "sk-proj-" + "FAKE" * 20 + "wxyz"
-    row = _row(verdict="failed", failure="unknown", message=f"no {secret}")
-    take_in(store.engine, store.writer, _written(tmp_path / "o.csv", row))
-    assert "FAKEFAKE" not in json.dumps(queries.observations(store.pages, WINDOW).astype(str).to_dict())
+    told = json.dumps({"body": secret, "hit": {"model": secret}, "limits": [{"bucket": secret, "limit": 5}]})
+    row = _row(verdict="failed", failure="unknown", message=f"no {secret}", evidence=told)
+    assert take_in(store.engine, store.writer, _written(tmp_path / "o.csv", row)) == Imported(1, 0)
+    with reading(store.engine) as connection:
+        for table in tables.metadata.sorted_tables:
+            assert "FAKEFAKE" not in repr(connection.execute(sa.select(table)).all()), table.name
 
 
 def test_a_folder_that_cannot_be_made_is_said(told: Store, tmp_path: Path) -> None:
