@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from datetime import UTC, datetime
 from itertools import islice
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ from monitor.domain.redact import redact
 from monitor.domain.taxonomy import FailureKind, Scope
 from monitor.domain.timeline import to_ms
 from monitor.store import codec, packs, tables
+from monitor.store.counts import OPEN
 from monitor.store.engine import reading
 from monitor.store.errors import Problem, StoreError
 from monitor.store.export import OBSERVATION_COLUMNS, PIECE
@@ -71,11 +73,23 @@ def take_in(engine: Engine, writer: Writer, path: Path) -> Imported:
     rows = _rows(path)
     while some := list(islice(rows, BATCH)):
         seen = _new(engine, [_observation(row) for _, row in some])
-        if seen:
-            writer.record(seen, max(each.at for each in seen))
+        for run in _runs(seen):
+            writer.record(run, run[-1].at)
         recorded += len(seen)
         known += len(some) - len(seen)
     return Imported(recorded, known)
+
+
+def _runs(seen: list[Observation]) -> Iterator[list[Observation]]:
+    """By time, in runs that are short enough for all to count: what is older than `OPEN` when it is recorded does not."""
+    run: list[Observation] = []
+    for each in sorted(seen, key=attrgetter("at")):
+        if run and to_ms(each.at) - to_ms(run[0].at) > OPEN:
+            yield run
+            run = []
+        run.append(each)
+    if run:
+        yield run
 
 
 def _new(engine: Engine, seen: list[Observation]) -> list[Observation]:

@@ -81,6 +81,25 @@ def test_another_store_takes_it_in_whole_and_twice_is_once(told: Store, tmp_path
     engine.dispose()
 
 
+def test_history_that_is_longer_than_figures_stay_open_is_counted_whole(store: Store, tmp_path: Path) -> None:
+    """As a store has it that keeps failures for a year: a few rows of many months in one batch."""
+    for day in range(200, 0, -10):
+        at = START - timedelta(days=day)
+        store.writer.record(story("429 ok 429", start=at), at)
+    long = Window(START - timedelta(days=300), START)
+    rows = export(store.pages, SHEETS["observations"], long, tmp_path / "o.csv", "csv")
+    engine, writer = new_store(sqlite_url(tmp_path / "other.db"))
+    assert take_in(engine, writer, tmp_path / "o.csv") == Imported(rows, 0)
+    for question in (queries.transitions, queries.observations):
+        pd.testing.assert_frame_equal(question(engine, long), question(store.pages, long))
+    day = timedelta(days=1)
+    pd.testing.assert_frame_equal(
+        queries.failure_trend(engine, long, day, "checkout"), queries.failure_trend(store.pages, long, day, "checkout")
+    )
+    assert writer.states() == store.writer.states()
+    engine.dispose()
+
+
 def _row(**changed: Any) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(name for name, _ in OBSERVATION_COLUMNS)
     row |= {"at": "2026-11-20T12:00:00+00:00", "project": "p", "key": "k", "probe": "auth", "verdict": "ok", "status": "200"}
