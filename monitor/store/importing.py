@@ -1,7 +1,7 @@
 """Observations in, from files that `export` wrote: another installation's history, or one's own after it was moved.
 
 They take the road of every observation: counts, health and raw rows agree as if they had been made here. What is there already
-is left alone, so a file can be taken in twice.
+is left alone, so a file can be taken in twice, also after answers of it were forgotten.
 """
 
 import csv
@@ -17,20 +17,21 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy import Engine
+from sqlalchemy import Connection, Engine
 
 from monitor.domain.inventory import ProbeKind, Target
 from monitor.domain.observation import Observation, RateLimitHit, RateLimitSnapshot, Verdict
 from monitor.domain.redact import redact
 from monitor.domain.taxonomy import FailureKind, Scope
 from monitor.domain.timeline import to_ms
-from monitor.store import codec, packs, tables
+from monitor.store import codec, maintenance, packs, tables
 from monitor.store.counts import OPEN
 from monitor.store.engine import reading
 from monitor.store.errors import Problem, StoreError
 from monitor.store.export import OBSERVATION_COLUMNS, PIECE
 from monitor.store.record import Writer
 from monitor.store.register import columns_of
+from monitor.store.tables import DAY, FLEET
 
 BATCH = 500
 _MOST_ERRORS = 20
@@ -42,7 +43,7 @@ class Imported:
 
     recorded: int
     known: int
-    """Rows that were here already."""
+    """Rows that were here already, or may have been: of days that tell of such answers, which are forgotten by now."""
 
 
 class WrongFile(StoreError):  # noqa: N818 - it says what the file is
@@ -70,9 +71,9 @@ def take_in(engine: Engine, writer: Writer, path: Path) -> Imported:
     if wrong:
         raise WrongFile([f"{path} is not taken in; nothing of it was recorded.", *wrong])
     recorded = known = 0
-    rows = _rows(path)
+    rows, told = _rows(path), _Told()
     while some := list(islice(rows, BATCH)):
-        seen = _new(engine, [_observation(row) for _, row in some])
+        seen = _new(engine, [_observation(row) for _, row in some], told)
         for run in _runs(seen):
             writer.record(run, run[-1].at)
         recorded += len(seen)
@@ -92,19 +93,52 @@ def _runs(seen: list[Observation]) -> Iterator[list[Observation]]:
         yield run
 
 
-def _new(engine: Engine, seen: list[Observation]) -> list[Observation]:
-    """Those that are not stored."""
-    times: dict[Target, set[int]] = defaultdict(set)
+class _Told:
+    """Days that tell of answers which are forgotten here. Whether such an answer was among those that were counted cannot be known:
+    it is taken for one, so that figures stay as they were reported. What this import itself counts is not meant.
+    """
+
+    def __init__(self) -> None:
+        self._new: set[Target] = set()
+        self._before: dict[tuple[str | None, ProbeKind, int, Verdict], bool] = {}
+        """By project, probe, day and verdict: whether any was counted before this import."""
+
+    def of(self, connection: Connection, seen: Observation, forgotten: tuple[int, int], *, known: bool) -> bool:
+        """Whether the figures here tell of this answer. Good ones and others are forgotten before the moments `forgotten`; of a
+        target that was not `known` when it was first asked for, nothing was ever counted here.
+        """
+        at, target = to_ms(seen.at), seen.target
+        if at >= forgotten[0 if seen.verdict is Verdict.OK and seen.finding is None else 1]:
+            return False
+        if not known:
+            self._new.add(target)
+        place = (target.project, target.probe, at - at % DAY, seen.verdict)
+        if place not in self._before:
+            c, p = tables.buckets[DAY].c, tables.projects.c
+            named = sa.select(p.id).where(p.name == codec.clean(target.project)).scalar_subquery()
+            whose = c.project_id == (named if target.project else FLEET)
+            counted = sa.select(c[seen.verdict.value]).where(whose, c.probe == tables.PROBES[target.probe], c.start == place[2])
+            self._before[place] = bool(connection.execute(counted).scalar())
+        return self._before[place] and target not in self._new
+
+
+def _new(engine: Engine, seen: list[Observation], told: _Told) -> list[Observation]:
+    """Those that are neither stored nor told of in figures."""
+    answers: dict[Target, dict[int, Observation]] = defaultdict(dict)
     for each in seen:
-        times[each.target].add(to_ms(each.at))
+        answers[each.target][to_ms(each.at)] = each
     o, t, p = tables.observations.c, tables.targets.c, tables.projects.c
     there: set[tuple[Target, int]] = set()
     with reading(engine) as connection:
-        for target, wanted in times.items():
+        forgotten = maintenance.forgotten_before(connection)
+        for target, wanted in answers.items():
             place = [t[name] == value for name, value in columns_of(target).items()]
             query = sa.select(t.id).outerjoin_from(tables.targets, tables.projects, p.id == t.project_id)
             query = query.where(*place, sa.func.coalesce(p.name, "") == codec.clean(target.project or ""))
             number = connection.execute(query).scalar()
+            for at, each in wanted.items():
+                if told.of(connection, each, forgotten, known=number is not None):
+                    there.add((target, at))
             if number is None:
                 continue
             ordered = sorted(wanted)
@@ -217,8 +251,8 @@ _HIT_NUMBERS = ("limit", "used", "requested")
 def _limit(facts: Any) -> RateLimitSnapshot:
     if not isinstance(facts, dict) or not (bucket := _text(facts, "bucket")):
         raise ValueError("evidence: a limit without its bucket")
-    limit, remaining, reset, window = (_number(facts, name) for name in ("limit", "remaining", "reset", "window"))
-    return RateLimitSnapshot(bucket, limit, remaining, reset, window)
+    limit, remaining = _whole(facts, "limit"), _whole(facts, "remaining")
+    return RateLimitSnapshot(bucket, limit, remaining, _number(facts, "reset"), _number(facts, "window"))
 
 
 def _time(value: Any) -> datetime:

@@ -10,16 +10,18 @@ import pandas as pd
 import pytest
 import sqlalchemy as sa
 
+from monitor.domain.inventory import ProbeKind, Target
 from monitor.domain.observation import RateLimitHit, RateLimitSnapshot
 from monitor.domain.timeline import Window
-from monitor.store import queries, tables
+from monitor.store import maintenance, queries, tables
 from monitor.store.engine import open_engine, reading
 from monitor.store.errors import StoreError
 from monitor.store.export import OBSERVATION_COLUMNS, SHEETS, Form, export
 from monitor.store.importing import Imported, WrongFile, take_in
 from tests.store.conftest import Store
-from tests.store.helpers import CHECKOUT, START, new_store, sqlite_url, story
+from tests.store.helpers import CHECKOUT, START, Keep, new_store, sqlite_url, story
 
+BACKUP = Target(ProbeKind.AUTH, "checkout", "backup")
 WINDOW = Window(START - timedelta(hours=1), START + timedelta(days=1))
 TOLD = "ok*3 429 429 ok 401 401 ? ok"
 
@@ -98,6 +100,41 @@ def test_history_that_is_longer_than_figures_stay_open_is_counted_whole(store: S
     )
     assert writer.states() == store.writer.states()
     engine.dispose()
+
+
+def test_what_was_counted_and_forgotten_is_not_counted_again(store: Store, tmp_path: Path) -> None:
+    file, other = tmp_path / "o.csv", tmp_path / "older.csv"
+    long = Window(START - timedelta(days=300), START)
+    for day in (60, 50, 2):
+        at = START - timedelta(days=day)
+        store.writer.record(story("429 ok*20 ? 429", start=at), at)
+    rows = export(store.pages, SHEETS["observations"], long, file, "csv")
+    engine, writer = new_store(sqlite_url(tmp_path / "other.db"))
+    for day in (70, 60):
+        at = START - timedelta(days=day)
+        writer.record(story("401 ok*700", start=at, target=BACKUP), at)
+    older = export(engine, SHEETS["observations"], long, other, "csv")
+    engine.dispose()
+    keep = Keep(observations=timedelta(days=5), failures=timedelta(days=55), minutes=timedelta(days=1), hours=timedelta(days=3))
+    while not maintenance.prune(store.engine, START, keep).finished:
+        pass
+
+    def figures() -> list[Any]:
+        with reading(store.engine) as connection:
+            days = (tables.buckets[tables.DAY], tables.failures[tables.DAY], tables.probe_use)
+            return [sorted(map(tuple, connection.execute(sa.select(table)))) for table in days]
+
+    before = figures()
+    assert take_in(store.engine, store.writer, file) == Imported(0, rows)
+    assert figures() == before
+    # What nobody ever counted here still comes in whole, several batches of it, and once.
+    assert take_in(store.engine, store.writer, other) == Imported(older, 0)
+    after = figures()
+    assert after != before
+    while not maintenance.prune(store.engine, START, keep).finished:
+        pass
+    assert take_in(store.engine, store.writer, other) == Imported(0, older)
+    assert figures() == after
 
 
 def _row(**changed: Any) -> dict[str, Any]:
