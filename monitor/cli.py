@@ -972,10 +972,11 @@ def db_check(config: Config = None) -> None:
 @db.command()
 def prune(config: Config = None) -> None:
     """Forget what is older than the retention says. May run while the poller does."""
-    from monitor.store import maintenance
+    from monitor.store import maintenance, migrate
     from monitor.store.engine import open_engine
 
-    loaded = _loaded(config)
+    with _reading(config) as (found, loaded):  # a reader makes no file where there is none
+        migrate.require(found)
     engine = open_engine(loaded.settings.database_url)
     rows, now = 0, SystemClock().now()
     try:

@@ -2,7 +2,9 @@
 
 from pathlib import Path
 
-from monitor.store.engine import open_engine
+import pytest
+
+from monitor.store.engine import open_engine, reading, writing
 from monitor.store.migrate import current
 from tests.postgres import postgresql, server
 from tests.store.helpers import START, inventory, seed, span, sqlite_url
@@ -29,6 +31,28 @@ def test_a_file_is_copied_to_a_server_that_is_then_looked_after(tmp_path: Path, 
     engine = open_engine(postgresql)
     assert current(engine) is not None
     engine.dispose()
+
+
+@pytest.mark.parametrize(("revision", "words"), [("9999", "newer version"), ("0008", "db upgrade")])
+def test_nothing_is_forgotten_of_a_database_with_another_schema(tmp_path: Path, revision: str, words: str) -> None:
+    file = sqlite_url(tmp_path / "monitor.db")
+    seed(file, inventory("checkout"), START - span("3000d"), span("1h"), span("10m"))
+    engine = open_engine(file)
+    with writing(engine) as connection:
+        connection.exec_driver_sql(f"UPDATE alembic_version SET version_num = '{revision}'")
+    done = monitor("db", "prune", cwd=tmp_path, OPENAI_API_KEY=KEY, OPENAI_PROJECT_ID="proj_a", MONITOR_DATABASE_URL=file)
+    assert done.returncode == 2
+    assert words in done.stderr
+    with reading(engine) as connection:
+        assert connection.exec_driver_sql("SELECT count(*) FROM observations").scalar()
+    engine.dispose()
+
+
+def test_where_there_is_no_file_forgetting_makes_none(tmp_path: Path) -> None:
+    file = sqlite_url(tmp_path / "monitor.db")
+    done = monitor("db", "prune", cwd=tmp_path, OPENAI_API_KEY=KEY, OPENAI_PROJECT_ID="proj_a", MONITOR_DATABASE_URL=file)
+    assert (done.returncode, "no database" in done.stderr) == (2, True)
+    assert not (tmp_path / "monitor.db").exists()
 
 
 def test_a_servers_backup_is_a_command_without_the_password(tmp_path: Path, postgresql: str) -> None:

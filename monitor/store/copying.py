@@ -39,6 +39,11 @@ def copy(source: str, target: str, now: datetime, told: Callable[[Step], object]
             _refuse(origin, now)
             copied = open_engine(target)
             try:
+                if (revision := migrate.current(copied)) in migrate.REVISIONS[:-1]:
+                    raise StoreError(
+                        Problem.NOT_A_DATABASE,
+                        f"{shown(copied.url)} is not empty (there are tables of schema {revision}): name a new database",
+                    )
                 migrate.migrate(copied)
                 with reading(origin) as found, explained(copied), copied.begin() as made:
                     return _copy_all(found, made, told)
@@ -49,8 +54,7 @@ def copy(source: str, target: str, now: datetime, told: Callable[[Step], object]
 
 
 def _refuse(origin: Engine, now: datetime) -> None:
-    if migrate.current(origin) != migrate.REVISIONS[-1]:
-        raise StoreError(Problem.OLDER, f"{shown(origin.url)} has another schema: run `python -m monitor db upgrade` first")
+    migrate.require(origin)
     beat = current.heartbeat(origin)
     # A file's poller holds its lock; a server has no such lock, but whoever writes to it proves to be alive.
     if origin.dialect.name != "sqlite" and beat is not None and not beat.late(now):

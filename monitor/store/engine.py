@@ -70,9 +70,17 @@ def parse(url: str) -> URL:
         ) from None
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise StoreError(Problem.URL, f"the database must be SQLite or PostgreSQL, not {parsed.get_backend_name()}")
+    if parsed.drivername not in _DRIVERS:
+        raise StoreError(Problem.URL, f"the database URL must begin with sqlite: or postgresql+psycopg:, not {parsed.drivername}:")
+    if parsed.get_backend_name() == "postgresql" and url.count("@") > 1:
+        # Read on, the rest of the password would pass for the host and be shown as such.
+        raise StoreError(Problem.URL, "the database URL holds more than one @: inside a password or a name it is written %40")
     if parsed.get_backend_name() == "sqlite" and parsed.database in (None, "", ":memory:"):
         raise StoreError(Problem.URL, "the database must be a file: poller and pages are two processes, and memory is not shared")
     return parsed
+
+
+_DRIVERS = ("sqlite", "sqlite+pysqlite", "postgresql", "postgresql+psycopg")
 
 
 def sqlite_path(url: URL | str) -> Path:
@@ -257,7 +265,7 @@ _STATES = {
 """By the beginning of an SQLSTATE; the longer ones first."""
 
 
-_NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "glusterfs", "lustre", "fuse.sshfs", "fuse.s3fs", "fuse.rclone", "davfs")
+_NETWORK = ("nfs", "cifs", "smb", "9p", "afs", "ceph", "glusterfs", "lustre", "sshfs", "s3fs", "rclone", "davfs")
 
 
 def network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> str | None:
@@ -276,4 +284,4 @@ def network_file_system(path: Path, mounts: Path = Path("/proc/mounts")) -> str 
         # A later mount on the same point hides the earlier one.
         if len(point) >= len(best) and (folder == Path(point) or Path(point) in folder.parents):
             best, kind = point, fields[2]
-    return kind if kind.startswith(_NETWORK) else None
+    return kind if kind.removeprefix("fuse.").startswith(_NETWORK) else None

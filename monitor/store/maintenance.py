@@ -234,6 +234,13 @@ _SLICE = 5_000
 """Rows forgotten in one transaction: some 20 ms, so that the poller never waits long."""
 _OWNERS = 200
 _PRUNED = "pruned_before"
+_FORGOTTEN = {"observations": "good_forgotten_before", "failures": "others_forgotten_before"}
+
+
+def forgotten_before(connection: Connection) -> tuple[int, int]:
+    """The moments before which raw answers are forgotten: good ones, and others. 0 where none ever were."""
+    good, others = (int(meta.read(connection, name) or 0) for name in _FORGOTTEN.values())
+    return good, others
 
 
 def prune(engine: Engine, now: datetime, policy: RetentionPolicy, slices: int = 100) -> Pruned:
@@ -244,6 +251,9 @@ def prune(engine: Engine, now: datetime, policy: RetentionPolicy, slices: int = 
     before = _horizons(now, policy)
     with writing(engine) as connection:
         meta.write(connection, _PRUNED, str(max(before.values())))
+        for kind, name in _FORGOTTEN.items():
+            latest = max(before[kind], int(meta.read(connection, name) or 0))  # a retention that is longer now brings nothing back
+            meta.write(connection, name, str(latest))
         grains.keep(connection, {grain: before[name] for grain, name in _KEPT.items()})
     partitions.keep(engine, now, max(policy.observations, policy.failures))
     good, slices = _forget(engine, [_before(tables.observations, "at", before["observations"], tables.GOOD)], slices)

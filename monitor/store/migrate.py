@@ -38,6 +38,16 @@ def migrate(engine: Engine) -> None:
         _upgrade(connection)
 
 
+def require(engine: Engine) -> None:
+    """For whoever writes without migrating. Raises `StoreError` where the schema is not that of this version."""
+    revision = current(engine)
+    _refuse_newer(shown(engine.url), revision)
+    if revision != REVISIONS[-1]:
+        raise StoreError(
+            Problem.OLDER, f"{shown(engine.url)} has no schema of this version yet: run `python -m monitor db upgrade`"
+        )
+
+
 _LOCK = 0x6D6F6E69746F72
 """An advisory lock's number, our own: the word `monitor`."""
 
@@ -47,6 +57,10 @@ def _refuse_strangers(connection: Connection) -> None:
     revision = _revision(connection)
     if revision is None and (strangers := sa.inspect(connection).get_table_names()):
         raise StoreError(Problem.NOT_A_DATABASE, f"{where} is another program's database (it has {', '.join(strangers[:3])})")
+    _refuse_newer(where, revision)
+
+
+def _refuse_newer(where: str, revision: str | None) -> None:
     if revision is not None and revision not in REVISIONS:
         raise StoreError(
             Problem.NEWER,

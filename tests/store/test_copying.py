@@ -12,6 +12,7 @@ from monitor.store import copying, maintenance, queries, tables
 from monitor.store.copying import Step
 from monitor.store.engine import Problem, StoreError, open_engine, reading, writing
 from monitor.store.lock import WriterLock
+from monitor.store.migrate import current
 from monitor.store.record import Writer
 from monitor.store.status import Heartbeat
 from tests.postgres import Server
@@ -115,6 +116,18 @@ def test_a_target_with_rows_is_refused_and_keeps_them(databases: Databases, ther
     assert error.problem is Problem.NOT_A_DATABASE
     assert "not empty" in str(error)
     assert everything(target) == before
+
+
+def test_a_target_of_an_older_schema_is_refused_and_not_upgraded(databases: Databases) -> None:
+    source, target = databases("sqlite"), databases("sqlite")
+    fill(source)
+    fill(target)
+    engine = open_engine(target)
+    with writing(engine) as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '0008'")
+    assert "not empty" in str(refused(source, target))
+    assert current(engine) == "0008"
+    engine.dispose()
 
 
 def test_a_running_poller_is_not_left_behind(databases: Databases) -> None:

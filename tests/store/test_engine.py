@@ -36,6 +36,8 @@ def problem(url: str, *, readonly: bool = False) -> StoreError:
         ("mysql://localhost/x", "SQLite or PostgreSQL"),
         ("sqlite://", "must be a file"),
         ("sqlite:///:memory:", "must be a file"),
+        ("sqlite+aiosqlite:///monitor.db", "sqlite+aiosqlite"),
+        ("postgresql+psycopg2://a@b/c", "postgresql+psycopg2"),
     ],
 )
 def test_a_url_that_names_no_usable_database_is_refused(url: str, words: str) -> None:
@@ -49,6 +51,14 @@ def test_a_password_never_reaches_the_error() -> None:
     with pytest.raises(StoreError) as caught:
         queries.data_version(engine)
     assert "hunter2" not in str(caught.value)
+
+
+@pytest.mark.parametrize("password", ["TEST@hunter2", "TEST@hun/hunter2", "TEST@hun?hunter2", "@hunter2@"])
+def test_a_password_with_an_at_sign_is_not_taken_for_a_host_and_shown(password: str) -> None:
+    error = problem(f"postgresql+psycopg://monitor:{password}@127.0.0.1:1/monitor")
+    assert error.problem is Problem.URL
+    assert "%40" in str(error)
+    assert "hun" not in str(error)
 
 
 def test_a_missing_folder_is_made_for_a_writer_and_not_for_a_reader(tmp_path: Path) -> None:
@@ -247,10 +257,11 @@ def test_network_file_systems_are_told_from_local_ones(tmp_path: Path) -> None:
     mounts = tmp_path / "mounts"
     mounts.write_text(
         "/dev/sda1 / ext4 rw 0 0\nserver:/export /mnt/share nfs4 rw 0 0\n//nas/x /mnt/with\\040space cifs rw 0 0\n"
-        "/dev/sdb1 /mnt/share/local xfs rw 0 0\nbroken line\n"
+        "/dev/sdb1 /mnt/share/local xfs rw 0 0\nvolume /mnt/bricks fuse.glusterfs rw 0 0\nbroken line\n"
     )
     assert network_file_system(Path("/mnt/share/monitor.db"), mounts) == "nfs4"
     assert network_file_system(Path("/mnt/with space/deep/monitor.db"), mounts) == "cifs"
+    assert network_file_system(Path("/mnt/bricks/monitor.db"), mounts) == "fuse.glusterfs"
     assert network_file_system(Path("/mnt/share/local/monitor.db"), mounts) is None
     assert network_file_system(Path("/mnt/sharewood/monitor.db"), mounts) is None
     assert network_file_system(Path("/var/monitor.db"), tmp_path / "absent") is None

@@ -8,17 +8,20 @@ from typing import Any
 
 import pandas as pd
 import pytest
+import sqlalchemy as sa
 
+from monitor.domain.inventory import ProbeKind, Target
 from monitor.domain.observation import RateLimitHit, RateLimitSnapshot
 from monitor.domain.timeline import Window
-from monitor.store import queries
-from monitor.store.engine import open_engine
+from monitor.store import maintenance, queries, tables
+from monitor.store.engine import open_engine, reading
 from monitor.store.errors import StoreError
 from monitor.store.export import OBSERVATION_COLUMNS, SHEETS, Form, export
 from monitor.store.importing import Imported, WrongFile, take_in
 from tests.store.conftest import Store
-from tests.store.helpers import CHECKOUT, START, new_store, sqlite_url, story
+from tests.store.helpers import CHECKOUT, START, Keep, new_store, sqlite_url, story
 
+BACKUP = Target(ProbeKind.AUTH, "checkout", "backup")
 WINDOW = Window(START - timedelta(hours=1), START + timedelta(days=1))
 TOLD = "ok*3 429 429 ok 401 401 ? ok"
 
@@ -80,6 +83,60 @@ def test_another_store_takes_it_in_whole_and_twice_is_once(told: Store, tmp_path
     engine.dispose()
 
 
+def test_history_that_is_longer_than_figures_stay_open_is_counted_whole(store: Store, tmp_path: Path) -> None:
+    """As a store has it that keeps failures for a year: a few rows of many months in one batch."""
+    for day in range(200, 0, -10):
+        at = START - timedelta(days=day)
+        store.writer.record(story("429 ok 429", start=at), at)
+    long = Window(START - timedelta(days=300), START)
+    rows = export(store.pages, SHEETS["observations"], long, tmp_path / "o.csv", "csv")
+    engine, writer = new_store(sqlite_url(tmp_path / "other.db"))
+    assert take_in(engine, writer, tmp_path / "o.csv") == Imported(rows, 0)
+    for question in (queries.transitions, queries.observations):
+        pd.testing.assert_frame_equal(question(engine, long), question(store.pages, long))
+    day = timedelta(days=1)
+    pd.testing.assert_frame_equal(
+        queries.failure_trend(engine, long, day, "checkout"), queries.failure_trend(store.pages, long, day, "checkout")
+    )
+    assert writer.states() == store.writer.states()
+    engine.dispose()
+
+
+def test_what_was_counted_and_forgotten_is_not_counted_again(store: Store, tmp_path: Path) -> None:
+    file, other = tmp_path / "o.csv", tmp_path / "older.csv"
+    long = Window(START - timedelta(days=300), START)
+    for day in (60, 50, 2):
+        at = START - timedelta(days=day)
+        store.writer.record(story("429 ok*20 ? 429", start=at), at)
+    rows = export(store.pages, SHEETS["observations"], long, file, "csv")
+    engine, writer = new_store(sqlite_url(tmp_path / "other.db"))
+    for day in (70, 60):
+        at = START - timedelta(days=day)
+        writer.record(story("401 ok*700", start=at, target=BACKUP), at)
+    older = export(engine, SHEETS["observations"], long, other, "csv")
+    engine.dispose()
+    keep = Keep(observations=timedelta(days=5), failures=timedelta(days=55), minutes=timedelta(days=1), hours=timedelta(days=3))
+    while not maintenance.prune(store.engine, START, keep).finished:
+        pass
+
+    def figures() -> list[Any]:
+        with reading(store.engine) as connection:
+            days = (tables.buckets[tables.DAY], tables.failures[tables.DAY], tables.probe_use)
+            return [sorted(map(tuple, connection.execute(sa.select(table)))) for table in days]
+
+    before = figures()
+    assert take_in(store.engine, store.writer, file) == Imported(0, rows)
+    assert figures() == before
+    # What nobody ever counted here still comes in whole, several batches of it, and once.
+    assert take_in(store.engine, store.writer, other) == Imported(older, 0)
+    after = figures()
+    assert after != before
+    while not maintenance.prune(store.engine, START, keep).finished:
+        pass
+    assert take_in(store.engine, store.writer, other) == Imported(0, older)
+    assert figures() == after
+
+
 def _row(**changed: Any) -> dict[str, Any]:
     row: dict[str, Any] = dict.fromkeys(name for name, _ in OBSERVATION_COLUMNS)
     row |= {"at": "2026-11-20T12:00:00+00:00", "project": "p", "key": "k", "probe": "auth", "verdict": "ok", "status": "200"}
@@ -110,7 +167,14 @@ def _written(path: Path, *rows: dict[str, Any]) -> Path:
         ({"evidence": "[1]"}, "no JSON object"),
         ({"evidence": "{"}, "row 2"),
         ({"evidence": '{"hit": {"bogus": 1}}'}, "bogus"),
+        ({"evidence": '{"hit": "per minute"}'}, "hit"),
+        ({"evidence": '{"hit": {"limit": "x"}}'}, "x"),
+        ({"evidence": '{"hit": {"used": []}}'}, "list"),
+        ({"evidence": '{"hit": {"metric": 5}}'}, "metric"),
+        ({"evidence": "[" * 100_000}, "too deeply"),
         ({"evidence": '{"limits": [{}]}'}, "bucket"),
+        ({"evidence": '{"limits": [{"bucket": 7}]}'}, "bucket"),
+        ({"evidence": '{"limits": [7]}'}, "bucket"),
         ({"evidence": '{"tokens": "many"}'}, "many"),
     ],
 )
@@ -134,9 +198,12 @@ def test_what_is_no_export_is_refused(store: Store, tmp_path: Path, content: byt
 
 def test_a_secret_that_was_pasted_into_a_file_is_not_stored(store: Store, tmp_path: Path) -> None:
     secret = "sk-proj-" + "FAKE" * 20 + "wxyz"
-    row = _row(verdict="failed", failure="unknown", message=f"no {secret}")
-    take_in(store.engine, store.writer, _written(tmp_path / "o.csv", row))
-    assert "FAKEFAKE" not in json.dumps(queries.observations(store.pages, WINDOW).astype(str).to_dict())
+    told = json.dumps({"body": secret, "hit": {"model": secret}, "limits": [{"bucket": secret, "limit": 5}]})
+    row = _row(verdict="failed", failure="unknown", message=f"no {secret}", evidence=told)
+    assert take_in(store.engine, store.writer, _written(tmp_path / "o.csv", row)) == Imported(1, 0)
+    with reading(store.engine) as connection:
+        for table in tables.metadata.sorted_tables:
+            assert "FAKEFAKE" not in repr(connection.execute(sa.select(table)).all()), table.name
 
 
 def test_a_folder_that_cannot_be_made_is_said(told: Store, tmp_path: Path) -> None:
