@@ -950,7 +950,7 @@ def backup(to: Annotated[Path, typer.Argument(help="A new file.")], config: Conf
     """Copy the database while poller and pages go on."""
     from monitor.store import maintenance
 
-    with _reading(config) as (engine, _):
+    with _reading(config, newer=True) as (engine, _):
         maintenance.backup(engine, to)
     out.print(f"Copied to {escape(str(to))}.")
 
@@ -960,7 +960,7 @@ def db_check(config: Config = None) -> None:
     """Check the file and that everything in it agrees. Exit code 1 when something does not."""
     from monitor.store import maintenance
 
-    with _reading(config) as (engine, _), err.status("Reading the database …") as shown:
+    with _reading(config, newer=True) as (engine, _), err.status("Reading the database …") as shown:
         found = maintenance.check(engine, lambda table, rows: shown.update(f"{table}: {rows:,} rows read …"))
     for line in found:
         err.print(escape(line))
@@ -1027,12 +1027,16 @@ def _loaded(config: Path | None) -> "Loaded":
 
 
 @contextlib.contextmanager
-def _reading(config: Path | None) -> Iterator[tuple["Engine", "Loaded"]]:
+def _reading(config: Path | None, *, newer: bool = False) -> Iterator[tuple["Engine", "Loaded"]]:
+    """The database, which a newer version may only have written where its rows are not told."""
+    from monitor.store import migrate
     from monitor.store.engine import open_engine
 
     loaded = _loaded(config)
     engine = open_engine(loaded.settings.database_url, readonly=True)
     try:
+        if not newer:
+            migrate.refuse_newer(engine)
         yield engine, loaded
     finally:
         engine.dispose()

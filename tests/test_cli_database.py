@@ -48,6 +48,21 @@ def test_nothing_is_forgotten_of_a_database_with_another_schema(tmp_path: Path, 
     engine.dispose()
 
 
+def test_what_a_newer_version_wrote_is_not_told_but_may_be_saved(tmp_path: Path) -> None:
+    file = sqlite_url(tmp_path / "monitor.db")
+    seed(file, inventory("checkout"), START, span("1h"), span("10m"))
+    engine = open_engine(file)
+    with writing(engine) as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    engine.dispose()
+    here = {"OPENAI_API_KEY": KEY, "OPENAI_PROJECT_ID": "proj_a", "MONITOR_DATABASE_URL": file}
+    for command in (("status",), ("export", "--to", "exported"), ("report",)):
+        done = monitor(*command, cwd=tmp_path, **here)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert "written by a newer version of the monitor (schema 9999" in done.stderr
+    assert monitor("db", "backup", "copy.db", cwd=tmp_path, **here).returncode == 0
+
+
 def test_where_there_is_no_file_forgetting_makes_none(tmp_path: Path) -> None:
     file = sqlite_url(tmp_path / "monitor.db")
     done = monitor("db", "prune", cwd=tmp_path, OPENAI_API_KEY=KEY, OPENAI_PROJECT_ID="proj_a", MONITOR_DATABASE_URL=file)

@@ -38,6 +38,11 @@ def migrate(engine: Engine) -> None:
         _upgrade(connection)
 
 
+def refuse_newer(engine: Engine) -> None:
+    """For whoever reads: what a newer version wrote may mean something else. Raises `StoreError`."""
+    _refuse_newer(shown(engine.url), current(engine))
+
+
 def require(engine: Engine) -> None:
     """For whoever writes without migrating. Raises `StoreError` where the schema is not that of this version."""
     revision = current(engine)

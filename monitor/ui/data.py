@@ -30,7 +30,7 @@ from monitor.domain.organization import Gap
 from monitor.domain.sli import OBJECTIVE, Counts, windows
 from monitor.domain.taxonomy import Lane
 from monitor.domain.timeline import Window, floor
-from monitor.store import intents, queries, slo
+from monitor.store import intents, migrate, queries, slo
 from monitor.store.engine import Engine, open_engine, parse
 from monitor.store.intents import Intent, Kind
 from monitor.store.outbox import DeliveryRow
@@ -85,7 +85,13 @@ def _configured_url(cwd: str) -> str:
 
 @st.cache_resource(max_entries=4, show_spinner=False)
 def _engine(url: str) -> Engine:
-    return open_engine(url, readonly=True)
+    engine = open_engine(url, readonly=True)
+    try:
+        migrate.refuse_newer(engine)
+    except BaseException:
+        engine.dispose()
+        raise
+    return engine
 
 
 _seen: dict[str, tuple[float, int]] = {}

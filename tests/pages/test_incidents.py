@@ -200,7 +200,7 @@ def test_a_key_is_told_what_its_incident_found(visit: Visit, store: Store) -> No
 
 
 @pytest.mark.parametrize(
-    ("retry_after", "told"), [(3600.0, "OpenAI said to try again in 1 h, about"), (1.0, "that has passed"), (None, "nobody said")]
+    ("retry_after", "told"), [(3600.0, "OpenAI said to try again in 1 h, about"), (0.001, "that has passed"), (None, "nobody said")]
 )
 def test_whether_it_passes_by_itself_is_what_openai_said_last(
     visit: Visit, store: Store, retry_after: float | None, told: str

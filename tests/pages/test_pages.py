@@ -41,6 +41,15 @@ def test_a_file_that_is_no_database_is_told_apart_from_no_data(
     assert "database cannot be read" in visit(name).text
 
 
+def test_what_a_newer_version_wrote_is_not_shown(visit: Visit, store: Store) -> None:
+    store.fill().beat()
+    with open_engine(store.url).begin() as connection:
+        connection.exec_driver_sql("UPDATE alembic_version SET version_num = '9999'")
+    text = visit().text
+    assert "was written by a newer version of the monitor (schema 9999" in text
+    assert "healthy" not in text
+
+
 @pytest.mark.parametrize("name", PAGES)
 def test_an_empty_store_shows_the_poller_as_never_started(visit: Visit, store: Store, name: str) -> None:
     assert "The poller has never run" in visit(name).text
