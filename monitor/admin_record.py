@@ -69,6 +69,8 @@ class Record:
     ) -> None:
         """`watched` gives what is configured now; `thread` is the one that writes."""
         self.settings = settings
+        self.clock = clock
+        self.watched = watched
         self.line = Line(client.ask, settings.sync.requests_per_second)
         self.summary = Summary()
         """Of what was done since the last round began."""
@@ -76,9 +78,8 @@ class Record:
         self.projects: dict[str, Item] = {}
         self.keys: dict[str, tuple[Item, ...]] = {}
         """By project, as OpenAI sent them: beginning and end of a key stay in memory."""
+        self._client = client
         self._engine = engine
-        self._clock = clock
-        self._watched = watched
         self._secrets = secrets
         self._thread = thread
         self._made: OrganizationWriter | None = None
@@ -98,13 +99,18 @@ class Record:
         """Whether what is known already was learned."""
         return self._made is not None
 
+    @property
+    def requests(self) -> int:
+        """How many were sent."""
+        return self._client.requests
+
     # The store ------------------------------------------------------------------------------------------------------------------
 
     async def begin(self) -> None:
         """Learn what is known already. Raises `StoreError`."""
 
         def load() -> None:
-            self._made = OrganizationWriter(self._engine, self.settings.name, self._clock.now())
+            self._made = OrganizationWriter(self._engine, self.settings.name, self.clock.now())
             self.parts = self._made.parts()
             self.projects = {item.id: item for item in self._made.items(ItemKind.PROJECT)}
             self._labels = dict(labels(matches(self._engine)))
@@ -137,7 +143,7 @@ class Record:
 
     def names(self, known: dict[str, Item] | None = None) -> drift.Names:
         """What things are called, as configured now; `known` is what the store knows of those in question."""
-        about = (self._watched(), self._labels)
+        about = (self.watched(), self._labels)
         if self._named is None or self._named[0][0] is not about[0] or self._named[0][1] is not about[1]:
             configured = [project for project in about[0].projects if project.project_id]
             names = drift.Names(
@@ -172,7 +178,7 @@ class Record:
 
     def numbers(self, names: Collection[str]) -> Iterator[str]:
         """OpenAI's ids of projects by our names."""
-        for project in self._watched().projects:
+        for project in self.watched().projects:
             number = project.project_id or self._homes.get(project.name)
             if project.name in names and number is not None:
                 yield number
@@ -190,7 +196,7 @@ class Record:
         if number < self._newest.get((kind.value, project), 0):
             return None  # one that began later was faster: this one tells what was before
         self._newest[kind.value, project] = number
-        at, names = self._clock.now(), self.names()
+        at, names = self.clock.now(), self.names()
         if kind is ItemKind.API_KEY and project is not None:
             self.keys[project] = reading.items
         items = [_storable(item) for item in reading.items]
@@ -217,7 +223,7 @@ class Record:
         if why is not None:
             self.summary.own_key = f"which one is the monitor's own is not certain: {why}"
             self.parts[OWN_ADMIN_KEY, None] = PartState(reason=self.summary.own_key)
-            await self.store(OrganizationWriter.fail, OWN_ADMIN_KEY, None, self.summary.own_key, self._clock.now())
+            await self.store(OrganizationWriter.fail, OWN_ADMIN_KEY, None, self.summary.own_key, self.clock.now())
             return items
         self.summary.own_key = None
         await self._mend(OWN_ADMIN_KEY)
@@ -227,7 +233,7 @@ class Record:
         """Note that a part cannot be read; what was known of it stays. Raises `StoreError`."""
         self.summary.failed[part, project] = str(error)
         self.parts[part, project] = replace(self.state(part, project), reason=str(error))
-        await self.store(OrganizationWriter.fail, part, project, str(error), self._clock.now())
+        await self.store(OrganizationWriter.fail, part, project, str(error), self.clock.now())
 
     async def read_own_parts(self, rank: Rank = Rank.ROUND) -> bool:
         """What is the organization's own, its projects first. False where the key opens nothing: then no more is asked."""
@@ -257,14 +263,14 @@ class Record:
     async def _mend(self, part: str) -> None:
         """A part of everybody's that could not be read can be."""
         if self.state(part).reason is not None:
-            await self.store(OrganizationWriter.mend, part, self._clock.now())
+            await self.store(OrganizationWriter.mend, part, self.clock.now())
             self.parts[part, None] = replace(self.state(part), reason=None)
 
     # Dates and keys -------------------------------------------------------------------------------------------------------------
 
     async def tell_dates(self) -> None:
         """Tell which keys and certificates expired since the record was first kept. Raises `StoreError`."""
-        now, since = self._clock.now(), self.state(CALENDAR).read_until
+        now, since = self.clock.now(), self.state(CALENDAR).read_until
         if since is None:
             await self.store(OrganizationWriter.read_until, CALENDAR, now, now)
             self.parts[CALENDAR, None] = PartState(now, read_until=now)
@@ -288,7 +294,7 @@ class Record:
         """
         configured = [
             (project, key, secret)
-            for project in self._watched().projects
+            for project in self.watched().projects
             if self._may_be_ours(project.project_id, project.organization)
             for key in project.keys
             if (secret := self._secrets.resolve(key.secret).value) is not None
@@ -302,7 +308,7 @@ class Record:
                 whole=whole,
             )
         )
-        await self.store(OrganizationWriter.save_matches, found, self._clock.now())
+        await self.store(OrganizationWriter.save_matches, found, self.clock.now())
         self._labels = dict(await self._in_thread(lambda: labels(matches(self._engine))))
         self._homes = {each.project: each.api_key_project for each in found if each.api_key_project}
 
@@ -312,7 +318,7 @@ class Record:
             return True
         if organization_id is not None and self.settings.id is not None:
             return organization_id == self.settings.id
-        return len(self._watched().organizations) == 1
+        return len(self.watched().organizations) == 1
 
 
 def _storable(item: Item) -> Item:

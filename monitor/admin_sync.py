@@ -11,7 +11,6 @@ import contextlib
 import itertools
 import logging
 from collections.abc import AsyncIterator, Callable, Collection, Iterable, Sequence
-from concurrent.futures import Executor
 from datetime import datetime, timedelta
 
 from monitor import admin_log, admin_usage
@@ -19,14 +18,11 @@ from monitor.admin_line import Rank
 from monitor.admin_log import LOG, LOGS
 from monitor.admin_record import Record, Summary
 from monitor.admin_turns import TOLD, led_to, order
-from monitor.clock import Clock
-from monitor.config import OrganizationSettings, Settings
 from monitor.domain.changes import ChangeEvent
 from monitor.domain.organization import TENANT_LOG, AuditEvent, ItemKind, RecordAge
-from monitor.openai_api.admin import AdminClient, Unreadable
+from monitor.openai_api.admin import Unreadable
 from monitor.openai_api.organization import ORGANIZATION_PARTS, PROJECT_PARTS, USAGE_ENDPOINTS
-from monitor.secrets import Secrets
-from monitor.store.engine import Engine, StoreError
+from monitor.store.engine import StoreError
 from monitor.store.organization import DAYS, HOURS, MINUTES, OrganizationWriter, Place
 
 log = logging.getLogger(__name__)
@@ -53,26 +49,15 @@ Progress = Callable[[int, int], object]
 class AdminSync:
     """Keeps one organization's record: says when what is read. Every step is a method; who runs it does each when it is due."""
 
-    def __init__(
-        self,
-        settings: OrganizationSettings,
-        client: AdminClient,
-        engine: Engine,
-        clock: Clock,
-        watched: Callable[[], Settings],
-        secrets: Secrets,
-        thread: Executor | None = None,
-    ) -> None:
-        """`watched` gives what is configured now; `thread` is the one that writes."""
-        self.settings = settings
-        self.record = Record(settings, client, engine, clock, watched, secrets, thread)
-        self.line = self.record.line
-        self.read_part = self.record.read_part
-        self.tell_dates = self.record.tell_dates
-        self.state = self.record.state
-        self._client = client
-        self._clock = clock
-        self._watched = watched
+    def __init__(self, record: Record) -> None:
+        """`record` is what is kept, and who reads it."""
+        self.record = record
+        self.settings = record.settings
+        self.line = record.line
+        self.read_part = record.read_part
+        self.tell_dates = record.tell_dates
+        self.state = record.state
+        self._clock = record.clock
         self.left: list[Place] = []
         """What the last round had no time for, in the order of its turns."""
         self._told: dict[Place, None] = {}
@@ -99,7 +84,7 @@ class AdminSync:
     @property
     def requests(self) -> int:
         """How many were sent."""
-        return self._client.requests
+        return self.record.requests
 
     def age(self) -> RecordAge:
         """How old what is known of the projects is."""
@@ -110,7 +95,7 @@ class AdminSync:
     async def round(self, progress: Progress = lambda _, __: None, most: float | None = ROUND_MOST) -> Summary:
         """Read what decides of every project, and of the rest what time allows: `most` seconds, or all. Raises `StoreError`."""
         loop = asyncio.get_running_loop()
-        began, requests = loop.time(), self._client.requests
+        began, requests = loop.time(), self.requests
         self.record.summary = summary = Summary()
         if await self.record.read_own_parts():
             summary.projects = len(self.record.active)
@@ -124,7 +109,7 @@ class AdminSync:
             await self.record.store(OrganizationWriter.synced, now)
             summary.age = self.age()
             self.known.set()
-        summary.requests = self._client.requests - requests
+        summary.requests = self.requests - requests
         return summary
 
     async def _work(
@@ -155,7 +140,7 @@ class AdminSync:
         sync, log = self.settings.sync, self.state(LOG)
         told = TOLD if log.read_at is not None and log.reason is None else frozenset()
         scarce = len(self.record.active) * len(self.record.kinds()) > sync.requests_per_second * sync.configuration.total_seconds()
-        watched = {project.project_id for project in self._watched().projects}
+        watched = {project.project_id for project in self.record.watched().projects}
         return order(
             self.record.active, self.record.kinds(), self.record.read_at, self._clock.now(), watched, told if scarce else None
         )
@@ -304,7 +289,7 @@ class AdminSync:
             for width in (DAYS, HOURS, MINUTES):
                 await self.read_usage(width)
             await self.read_costs()
-        summary.requests = self._client.requests
+        summary.requests = self.requests
         return summary
 
 

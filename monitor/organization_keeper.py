@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from monitor import admin_usage
 from monitor.admin_log import LOG
+from monitor.admin_record import Record
 from monitor.admin_sync import AdminSync, together
 from monitor.clock import Clock
 from monitor.config import OrganizationSettings, Settings
@@ -65,7 +66,7 @@ async def opened(
     thread = ThreadPoolExecutor(1, f"sync-{settings.name}")
     try:
         async with client(settings) as admin:
-            sync = AdminSync(settings, admin, engine, clock, watched, secrets, thread)
+            sync = AdminSync(Record(settings, admin, engine, clock, watched, secrets, thread))
             try:
                 yield sync
             finally:

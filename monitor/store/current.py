@@ -114,15 +114,15 @@ class _KeyChecks:
         """Whether the key authenticates."""
         if not self.notable:
             return _all_well(tuple(self.well))
-        return lamps([*_briefs(self.well), *(check.brief for check in self.notable)])[Lane.AUTH]
+        return lamps([*briefs(self.well), *(check.brief for check in self.notable)])[Lane.AUTH]
 
 
 @lru_cache(maxsize=8192)
 def _all_well(well: tuple[tuple[int, int | None], ...]) -> LaneState:
-    return lamps(_briefs(well))[Lane.AUTH]
+    return lamps(briefs(well))[Lane.AUTH]
 
 
-def _briefs(well: Iterable[tuple[int, int | None]]) -> list[TargetHealth]:
+def briefs(well: Iterable[tuple[int, int | None]]) -> list[TargetHealth]:
     """One target a probe stands for all that are well: a lamp is green since the last of them is."""
     return [TargetHealth(probe_of(probe), Health.HEALTHY, None, codec.moment(since)) for probe, since in well]
 

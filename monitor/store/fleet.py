@@ -4,7 +4,7 @@ Most projects are simply well. Those the database sums up, one row for each; of 
 what is not well is read one by one, and of that only the check that decides a project's health in full.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from functools import lru_cache
 from itertools import chain
@@ -26,7 +26,7 @@ from monitor.domain.inventory import KeyKind, ProbeKind
 from monitor.domain.taxonomy import Lane
 from monitor.domain.timeline import EPOCH
 from monitor.store import codec, tables
-from monitor.store.current import statuses, well
+from monitor.store.current import briefs, statuses, well
 from monitor.store.engine import reading
 from monitor.store.register import probe_of
 from monitor.store.status import ProjectStatus
@@ -119,7 +119,7 @@ class _Checks:
         """The lamps, and the worst of them."""
         if self.all_well:
             return _all_well(self.since)
-        lanes = lamps(chain(_briefs(self.well), (one.brief for one in self.notable)))
+        lanes = lamps(chain(briefs(self.well), (one.brief for one in self.notable)))
         return lanes, overall(lanes.values())
 
     def worst(self, health: LaneState) -> "_Notable | None":
@@ -172,13 +172,8 @@ class _Notable:
 @lru_cache(maxsize=16_384)
 def _all_well(since: tuple[int | None, ...]) -> tuple[dict[Lane, LaneState], LaneState]:
     """Lamps, and the worst of them, where all of every probe's targets are well since then; None where it has none."""
-    lanes = lamps(_briefs((probe, at) for probe, at in zip(_PROBES, since, strict=True) if at is not None))
+    lanes = lamps(briefs((probe, at) for probe, at in zip(_PROBES, since, strict=True) if at is not None))
     return lanes, overall(lanes.values())
-
-
-def _briefs(well: Iterable[tuple[int, int | None]]) -> Iterator[TargetHealth]:
-    """One target a probe stands for all that are well: a lamp is green since the last of them is."""
-    return (TargetHealth(probe_of(probe), Health.HEALTHY, None, codec.moment(since)) for probe, since in well)
 
 
 # --- the questions -------------------------------------------------------------------------------------------------------

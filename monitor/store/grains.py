@@ -98,17 +98,22 @@ class _Held:
         return grain
 
 
-def buckets_of(table: sa.Table, window: Window, grain: int, project: str | None, *columns: Any) -> sa.Select[*tuple[Any, ...]]:
-    """Buckets of one project, or of the fleet: a seek for each, because in these tables time comes before the project."""
-    start, end = to_ms(window.start), to_ms(window.end)
-    first, oldest, newest = sa.literal(start - start % grain, Int), _extreme(table, sa.func.min), _extreme(table, sa.func.max)
+def starts_of(table: sa.Table, window: Window, grain: int) -> sa.CTE:
+    """Every bucket's `start` in the window: in these tables time comes first, so each is sought by itself."""
+    begins, ends = to_ms(window.start), to_ms(window.end)
+    first, oldest, newest = sa.literal(begins - begins % grain, Int), _extreme(table, sa.func.min), _extreme(table, sa.func.max)
     # Nothing is sought before or after what is stored: a window may be of any length.
     one = sa.select(sa.case((first < oldest, oldest), else_=first).label("start")).cte("starts", recursive=True)
     following = one.c.start + grain
-    starts = one.union_all(sa.select(following).where(following < end, following <= newest))
+    return one.union_all(sa.select(following).where(following < ends, following <= newest))
+
+
+def buckets_of(table: sa.Table, window: Window, grain: int, project: str | None, *columns: Any) -> sa.Select[*tuple[Any, ...]]:
+    """Buckets of one project, or of the fleet: a seek for each, because in these tables time comes before the project."""
+    starts = starts_of(table, window, grain)
     here = sa.and_(table.c.start == starts.c.start, table.c.project_id == project_id(project))
     # All that is stored may lie behind the window.
-    return sa.select(*columns).join_from(starts, table, here).where(starts.c.start < end)
+    return sa.select(*columns).join_from(starts, table, here).where(starts.c.start < to_ms(window.end))
 
 
 def holds(column: ColumnElement[int], window: Window, grain: int) -> ColumnElement[bool]:

@@ -8,10 +8,9 @@ from sqlalchemy import ColumnElement, Connection, Engine
 
 from monitor.domain.timeline import Window, to_ms
 from monitor.store import tables
-from monitor.store.dialect import Int
 from monitor.store.engine import reading
 from monitor.store.frames import frame
-from monitor.store.grains import fewest
+from monitor.store.grains import fewest, starts_of
 from monitor.store.tables import DAY, FLEET, HOUR, MINUTE, QUARTER
 
 if TYPE_CHECKING:
@@ -66,7 +65,7 @@ def _asked(window: Window, cells: int, grain: int, numbers: list[int] | None) ->
     counted, failed = tables.buckets[grain], tables.failures[grain]
 
     def of(table: sa.Table, *columns: ColumnElement[Any]) -> sa.Select[Any]:
-        starts = _starts(table, window, cells, grain)
+        starts = _cells(table, window, cells, grain)
         query = sa.select((table.c.project_id * cells + starts.c.cell).label("place"), *columns)
         some = table.c.project_id != FLEET if numbers is None else table.c.project_id.in_(numbers)
         return query.join_from(starts, table, table.c.start == starts.c.start).where(some)
@@ -81,19 +80,10 @@ def _asked(window: Window, cells: int, grain: int, numbers: list[int] | None) ->
     return counts, causes
 
 
-def _starts(table: sa.Table, window: Window, cells: int, grain: int) -> sa.CTE:
-    """Every bucket's start in the window, and the cell it lies in: time comes first in these tables, so each is a seek."""
+def _cells(table: sa.Table, window: Window, cells: int, grain: int) -> sa.CTE:
+    """Every bucket's start in the window, and the cell it lies in."""
     start, width = to_ms(window.start), to_ms(window.end) - to_ms(window.start)
-    first, oldest, newest = sa.literal(start - start % grain, Int), _extreme(table, sa.func.min), _extreme(table, sa.func.max)
-    # Nothing is sought before or after what is stored: a window may be of any length.
-    one = sa.select(sa.case((first < oldest, oldest), else_=first).label("start")).cte("moments", recursive=True)
-    following = one.c.start + grain
-    moments = one.union_all(sa.select(following).where(following < to_ms(window.end), following <= newest))
-    at = moments.c.start
+    at = starts_of(table, window, grain).c.start
     # A bucket that began before the window belongs to its first cell.
     cell = sa.case((at < start, 0), else_=(at - start) * cells // width).label("cell")
-    return sa.select(at, cell).cte("starts").prefix_with("MATERIALIZED")
-
-
-def _extreme(table: sa.Table, function: Any) -> sa.ScalarSelect[int]:
-    return sa.select(function(table.c.start)).scalar_subquery()
+    return sa.select(at, cell).cte("cells").prefix_with("MATERIALIZED")

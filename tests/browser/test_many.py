@@ -1,9 +1,7 @@
 """Two thousand projects: going from page to page takes hardly longer than with twenty, however fast the machine is."""
 
 import statistics
-import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -18,6 +16,7 @@ from tests.benchmarks import fleets, organizations
 from tests.benchmarks.pages import move, served
 from tests.browser.conftest import READY
 from tests.conftest import PATIENCE, ROOT
+from tests.meanwhile import meanwhile
 
 pytestmark = pytest.mark.browser
 
@@ -45,26 +44,12 @@ def store(path: Path, projects: int, incidents: int) -> str:
     return url
 
 
-@contextmanager
-def beating(*urls: str) -> Iterator[None]:
+def beat(*urls: str) -> None:
     """A poller's heart: however slow the machine is, no page says that the poller is silent."""
-    enough = threading.Event()
-
-    def beats() -> None:
-        engines = [open_engine(url) for url in urls]
-        while not enough.wait(5):
-            for engine in engines:
-                fleets.beat(Writer(engine), datetime.now(UTC).replace(microsecond=0))
-        for engine in engines:
-            engine.dispose()
-
-    heart = threading.Thread(target=beats)
-    heart.start()
-    try:
-        yield
-    finally:
-        enough.set()
-        heart.join(PATIENCE)
+    for url in urls:
+        engine = open_engine(url)
+        fleets.beat(Writer(engine), datetime.now(UTC).replace(microsecond=0))
+        engine.dispose()
 
 
 @pytest.fixture(scope="module")
@@ -72,7 +57,7 @@ def both(browser: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator
     """A page over few projects, and one over many."""
     folder, script = tmp_path_factory.mktemp("many"), ROOT / "monitor/ui/main.py"
     urls = store(folder / "few.db", FEW, 10), store(folder / "many.db", MANY, OPEN)
-    with served(script, urls[0]) as few, served(script, urls[1]) as many, beating(*urls):
+    with served(script, urls[0]) as few, served(script, urls[1]) as many, meanwhile(lambda _: beat(*urls), every=5):
         pages = []
         for address, _ in (few, many):
             page = browser.new_page(viewport={"width": 1440, "height": 900})

@@ -212,14 +212,15 @@ def test_a_hundred_thousand_changes_are_read_at_once(store: Store) -> None:
         "around": lambda: around.read(store.pages, one),
         "the version": lambda: changes.version(store.pages),
     }.items():
-        took = min(_seconds(question) for _ in range(5))
-        most = 0.25 if name == "who changed something" else 0.15  # that one is asked when something changed, and then no more
-        assert took < most * _slowness(), f"{name} took {took:.3f} s"
+        # A machine is slower from one moment to the next: each time is measured beside what a known piece of work takes then.
+        took = min(_seconds(question) / _slowness() for _ in range(15))
+        most = 0.1 if name == "who changed something" else 0.05  # that one is asked when something changed, and then no more
+        assert took < most, f"{name} took {took:.3f} s"
 
 
 def _slowness() -> float:
     """How many times as long as on a machine where nobody else is busy a piece of work takes now; at least once as long."""
-    return max(1.0, min(_seconds(lambda: sum(range(2_000_000))) for _ in range(3)) / 0.03)
+    return max(1.0, _seconds(lambda: sum(range(2_000_000))) / 0.03)
 
 
 def _seconds(question: Any) -> float:

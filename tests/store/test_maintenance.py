@@ -5,7 +5,7 @@ import sqlite3
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -19,6 +19,7 @@ from monitor.store import maintenance, queries, tables
 from monitor.store.engine import Problem, StoreError, open_engine, reading, writing
 from monitor.store.lock import WriterLock
 from monitor.store.record import Writer
+from tests.meanwhile import meanwhile
 from tests.store.conftest import Store, files_only
 from tests.store.helpers import CHECKOUT, START, Keep, answer, inventory, limits, new_store, span, sqlite_url, story, targets
 
@@ -29,30 +30,6 @@ def raw(store: Store) -> int:
     """Raw observations stored."""
     with reading(store.pages) as connection:
         return int(connection.execute(sa.select(sa.func.count()).select_from(tables.observations)).scalar_one())
-
-
-@contextmanager
-def meanwhile(step: Callable[[int], None]) -> Iterator[None]:
-    """Run `step(0)`, `step(1)`, … in another thread while the block runs, at least once; its error is the test's."""
-    stop, errors = threading.Event(), []
-
-    def go() -> None:
-        number = 0
-        try:
-            while not stop.is_set() or number == 0:
-                step(number)
-                number += 1
-        except BaseException as error:
-            errors.append(error)
-
-    thread = threading.Thread(target=go)
-    thread.start()
-    try:
-        yield
-    finally:
-        stop.set()
-        thread.join(30)
-    assert errors == []
 
 
 # --- one writer ----------------------------------------------------------------------------------------------------------
