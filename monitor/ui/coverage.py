@@ -12,7 +12,7 @@ from monitor.domain.inventory import KeyKind
 from monitor.domain.organization import Gap, Item
 from monitor.store.queries import Covering
 from monitor.ui import blocks, data, filters
-from monitor.ui.format import age, clock, csv_of, escape, number
+from monitor.ui.format import age, clock, csv_of, escape, number, plural
 
 _OLD_KINDS = (KeyKind.USER_LEGACY, KeyKind.USER_UNSCOPED)
 _MOST_TABLES = 20
@@ -73,7 +73,7 @@ def _standing(name: str, at: datetime | None, found: Covering, now: datetime, zo
         blocks.show(f'<span class="soft">Our admin key {escape(called)} has no expiry.</span>')
         return
     days = (ends.date() - now.date()).days
-    when = "expired" if ends <= now else "expires today" if days == 0 else f"expires in {days} {'day' if days == 1 else 'days'}"
+    when = "expired" if ends <= now else "expires today" if days == 0 else f"expires in {plural(days, 'day')}"
     css = "failing" if days <= 1 or ends <= now else "degraded" if days <= STEPS[0] else "soft"
     mark = "" if css == "soft" else '<i aria-hidden="true">⚑</i> '
     told = f"Our admin key {called} {when}, {clock(ends, now, zone)}."

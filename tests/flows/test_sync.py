@@ -1034,12 +1034,12 @@ def test_what_changed_is_there_within_seconds_of_what_broke(play: Callable[..., 
         await bureau.wait(minutes=20)
         bureau.world.deny_model("proj_checkout", "gpt-4o")
         bureau.world.revoke(secret_of("search"))
-        requests = bureau.sync._client.requests
+        requests = bureau.sync.requests
         for _ in range(5):  # however often it breaks
             bureau.sync.look_now(["checkout", "nobody"])
         await bureau.wait(seconds=5)
         assert {event.kind for event in bureau.told()} == {K.MODEL_REMOVED, K.KEY_DELETED}
-        assert bureau.sync._client.requests - requests < 15
+        assert bureau.sync.requests - requests < 15
 
     play(scene)
 
